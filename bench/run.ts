@@ -1,0 +1,17 @@
+/** `npm run bench [transcode|ingest …]`: all of them without arguments. */
+import { benchIngest } from './ingest.ts'
+import { benchTranscode } from './transcode.ts'
+
+const benches: Readonly<Record<string, () => void | Promise<void>>> = {
+  transcode: benchTranscode,
+  ingest: benchIngest,
+}
+
+const names = process.argv.slice(2)
+const unknown = names.find((name) => !Object.hasOwn(benches, name))
+if (unknown !== undefined) {
+  console.error(`bench: there is no bench "${unknown}": choose from ${Object.keys(benches).join(', ')}`)
+  process.exitCode = 2
+} else {
+  for (const name of names.length === 0 ? Object.keys(benches) : names) await benches[name]?.()
+}

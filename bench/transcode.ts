@@ -1,0 +1,29 @@
+/** The transcoders alone, one thread: CPU per record and bytes per second. */
+import { type Rows, transcodeJson, transcodeProtobuf } from '@agnes/ingest-gateway'
+import { jsonTemplate, protobufTemplate } from './load.ts'
+import { type Figure, report } from './report.ts'
+
+const records = 500
+const startNs = 1_795_000_000_000_000_000n
+
+export function benchTranscode(): void {
+  const figures: Figure[] = []
+  const cases = [
+    ['protobuf', protobufTemplate(records, startNs).body, transcodeProtobuf],
+    ['json', jsonTemplate(records, startNs).body, transcodeJson],
+  ] as const
+  for (const [name, body, transcode] of cases) {
+    const once = (): Rows => transcode(body, startNs)
+    for (let i = 0; i < 200; i++) once()
+    const rounds = name === 'protobuf' ? 2_000 : 400
+    const before = process.cpuUsage()
+    for (let i = 0; i < rounds; i++) once()
+    const { user, system } = process.cpuUsage(before)
+    const microseconds = user + system
+    figures.push(
+      { name: `${name}: CPU per record`, value: microseconds / (rounds * records), unit: 'µs' },
+      { name: `${name}: input`, value: (rounds * body.length) / microseconds, unit: 'MB/s' },
+    )
+  }
+  report('transcode', figures)
+}

@@ -1,0 +1,22 @@
+import path from 'node:path'
+import { loadConfig } from '@agnes/config'
+import type { Command } from 'commander'
+import { runService } from './service.ts'
+
+export function registerEngine(program: Command): void {
+  program
+    .command('engine')
+    .description('Run the embedded ClickHouse engine alone')
+    .addHelpText('after', '\nExamples:\n  agnes engine\n  AGNES_CLICKHOUSE_PORT=0 agnes engine\n')
+    .action(() =>
+      runService('engine', async () => {
+        const { config } = loadConfig()
+        const { serveEngine } = await import('@agnes/clickhouse/engine')
+        return serveEngine({
+          dataDir: path.join(config.dataDir, 'clickhouse'),
+          host: config.host,
+          port: config.clickhousePort,
+        })
+      }),
+    )
+}

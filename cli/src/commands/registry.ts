@@ -1,0 +1,21 @@
+/** The commands in the order of `agnes --help`. Adding one: a file beside this one, and a line here. */
+import type { Command } from 'commander'
+import { registerCompletion } from './completion.ts'
+import { registerDemo } from './demo.ts'
+import { registerDoctor } from './doctor.ts'
+import { registerEngine } from './engine.ts'
+import { registerGateway } from './gateway.ts'
+import { registerMigrate } from './migrate.ts'
+import { registerSql } from './sql.ts'
+import { registerUp } from './up.ts'
+
+export const commands: readonly ((program: Command) => void)[] = [
+  registerUp,
+  registerSql,
+  registerDemo,
+  registerDoctor,
+  registerEngine,
+  registerGateway,
+  registerMigrate,
+  registerCompletion,
+]

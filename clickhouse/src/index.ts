@@ -1,0 +1,21 @@
+/** The only door of this room for light code; `@agnes/clickhouse/engine` is the heavy one. */
+export {
+  type AgnesClientOptions,
+  type ClickHouseClient,
+  createAgnesClient,
+  databaseOf,
+  defaultDatabase,
+} from './client.ts'
+export { loadMigrations, type MigrationFile } from './migrate/files.ts'
+export { type MigrateOptions, type MigrateResult, migrate } from './migrate/migrate.ts'
+export { type MigrationVariant, renderMigration } from './migrate/render.ts'
+export type {
+  HealthColor,
+  HealthField,
+  HealthFieldName,
+  HealthPulse,
+  ResultClass,
+  TimelineFilter,
+  TimelinePage,
+  TimelineRow,
+} from './queries/types.ts'

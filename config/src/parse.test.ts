@@ -1,0 +1,67 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { expect, test } from 'vitest'
+import { isLoopback, loadConfig, nearest, parseConfig } from './parse.ts'
+
+test('without any variable the documented defaults hold, and each says where it came from', () => {
+  const { config, sources } = parseConfig({}, {}, '/srv')
+  expect(config).toMatchObject({ dataDir: '/srv/data', host: '127.0.0.1', otlpPort: 4318, clickhousePort: 8123 })
+  expect(sources.find((source) => source.name === 'AGNES_DATA_DIR')).toMatchObject({
+    source: 'default',
+    shown: './data',
+  })
+  expect(sources.find((source) => source.name === 'CLICKHOUSE_URL')).toMatchObject({ source: 'unset' })
+})
+
+test('the environment wins over .env, an empty variable counts as unset', () => {
+  const { config } = parseConfig(
+    { AGNES_OTLP_PORT: '1', AGNES_HOST: '' },
+    { AGNES_OTLP_PORT: '2', AGNES_HOST: '::1' },
+    '/',
+  )
+  expect(config).toMatchObject({ otlpPort: 1, host: '::1' })
+})
+
+test('a .env file in the working directory is read', () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'agnes-config-'))
+  writeFileSync(path.join(directory, '.env'), 'AGNES_OTLP_PORT=0\n')
+  expect(loadConfig({}, directory).config.otlpPort).toBe(0)
+  rmSync(directory, { recursive: true })
+})
+
+test.each([
+  [{ AGNES_OTPL_PORT: '1' }, 'AGNES_OTPL_PORT is not a variable we know', 'did you mean AGNES_OTLP_PORT?'],
+  [{ AGNES_OTLP_PORT: 'http' }, 'AGNES_OTLP_PORT (from environment): must be a port number', 'AGNES_OTLP_PORT'],
+  [{ AGNES_OTLP_PORT: '70000' }, 'AGNES_OTLP_PORT (from environment)', 'port'],
+  [{ CLICKHOUSE_URL: 'localhost:8123' }, 'CLICKHOUSE_URL (from environment): must look like', 'CLICKHOUSE_URL'],
+  [{ AGNES_HOST: '0.0.0.0' }, 'would let anyone on the network write and read', 'AGNES_HOST'],
+  [{ CLICKHOUSE_CLUSTER: 'main' }, 'the embedded engine is not a cluster', 'CLICKHOUSE_URL'],
+])('%o is refused with what is wrong and what to do', (env, message, hint) => {
+  try {
+    parseConfig(env, {}, '/')
+    expect.unreachable()
+  } catch (error) {
+    expect(error).toMatchObject({
+      exitCode: 2,
+      message: expect.stringContaining(message),
+      hint: expect.stringContaining(hint),
+    })
+  }
+})
+
+test('a password in CLICKHOUSE_URL is never shown', () => {
+  const { sources } = parseConfig({ CLICKHOUSE_URL: 'https://agnes:s3cret@db:8443/agnes' }, {}, '/')
+  expect(JSON.stringify(sources)).not.toContain('s3cret')
+  expect(sources.find((source) => source.name === 'CLICKHOUSE_URL')?.shown).toBe('https://agnes:***@db:8443/agnes')
+})
+
+test('only addresses of this machine count as loopback', () => {
+  expect(['127.0.0.1', '127.8.8.8', 'localhost', '::1'].every(isLoopback)).toBe(true)
+  expect(['0.0.0.0', '::', '10.0.0.1', '127.0.0.1.example.org'].some(isLoopback)).toBe(false)
+})
+
+test('a suggestion is made for a slip, not for something else entirely', () => {
+  expect(nearest('helth', ['health', 'doctor'])).toBe('health')
+  expect(nearest('xyzzy', ['health', 'doctor'])).toBeUndefined()
+})

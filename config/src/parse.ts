@@ -1,0 +1,158 @@
+/** From environment variables (and a `.env` file) to a checked Config; unknown AGNES_* names are refused. */
+import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import path from 'node:path'
+import { parseEnv } from 'node:util'
+import { exitCodes, UserError } from './errors.ts'
+import { type Config, type Variable, type VariableName, variables } from './schema.ts'
+
+export interface ConfigSource {
+  readonly name: VariableName
+  /** Where the effective value came from. */
+  readonly source: 'environment' | '.env' | 'default' | 'unset'
+  /** Printable value; secrets are masked. */
+  readonly shown: string
+}
+
+export interface ParsedConfig {
+  readonly config: Config
+  /** One entry a variable, in the order of the reference, for `agnes doctor`. */
+  readonly sources: readonly ConfigSource[]
+}
+
+/**
+ * Parses the process environment, falling back to `<cwd>/.env`.
+ * @throws UserError (exit code 2) that names the variable, what is wrong and what it takes.
+ */
+export function loadConfig(env: NodeJS.ProcessEnv = process.env, cwd: string = process.cwd()): ParsedConfig {
+  return parseConfig(env, readDotEnv(path.join(cwd, '.env')), cwd)
+}
+
+/** The pure part of {@link loadConfig}. `dotEnv` is the content of `.env`; relative paths are resolved against `cwd`. */
+export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>, cwd: string): ParsedConfig {
+  refuseUnknown([...Object.keys(env), ...Object.keys(dotEnv)])
+  const sources: ConfigSource[] = []
+  const read = (name: VariableName): unknown => {
+    const variable: Variable = variables[name]
+    const [source, text] = pick(name, variable, env, dotEnv)
+    sources.push({ name, source, shown: show(variable, text) })
+    if (text === undefined) return undefined
+    const parsed = variable.schema.safeParse(text)
+    if (parsed.success) return parsed.data
+    const problem = parsed.error.issues[0]?.message ?? 'is not valid'
+    throw new UserError(`${name} (from ${source}): ${problem}`, {
+      code: 'bad_config',
+      exitCode: exitCodes.usage,
+      hint: `${name}: ${variable.description}`,
+    })
+  }
+  const config: Config = {
+    dataDir: path.resolve(cwd, read('AGNES_DATA_DIR') as string),
+    host: read('AGNES_HOST') as string,
+    otlpPort: read('AGNES_OTLP_PORT') as number,
+    clickhousePort: read('AGNES_CLICKHOUSE_PORT') as number,
+    clickhouseUrl: read('CLICKHOUSE_URL') as string | undefined,
+    clickhouseCluster: read('CLICKHOUSE_CLUSTER') as string | undefined,
+    maxBodyBytes: read('AGNES_MAX_BODY_BYTES') as number,
+    maxDecodedBytes: read('AGNES_MAX_DECODED_BYTES') as number,
+  }
+  refuseContradictions(config)
+  return { config, sources }
+}
+
+/** True for addresses only this machine can reach. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+}
+
+function refuseContradictions(config: Config): void {
+  if (!isLoopback(config.host)) {
+    throw new UserError(
+      `AGNES_HOST=${config.host} would let anyone on the network write and read: ingest needs no key yet`,
+      {
+        code: 'open_listener',
+        exitCode: exitCodes.usage,
+        hint: 'leave AGNES_HOST at 127.0.0.1 and put an authenticating reverse proxy in front',
+      },
+    )
+  }
+  if (config.clickhouseCluster !== undefined && config.clickhouseUrl === undefined) {
+    throw new UserError('CLICKHOUSE_CLUSTER is set, but the embedded engine is not a cluster', {
+      code: 'bad_config',
+      exitCode: exitCodes.usage,
+      hint: 'set CLICKHOUSE_URL to a node of the cluster, or unset CLICKHOUSE_CLUSTER',
+    })
+  }
+}
+
+function pick(
+  name: string,
+  variable: Variable,
+  env: NodeJS.ProcessEnv,
+  dotEnv: NodeJS.Dict<string>,
+): [ConfigSource['source'], string | undefined] {
+  // An empty variable counts as unset: that is how shells and compose files switch one off.
+  if (env[name]) return ['environment', env[name]]
+  if (dotEnv[name]) return ['.env', dotEnv[name]]
+  return variable.default === undefined ? ['unset', undefined] : ['default', variable.default]
+}
+
+function show(variable: Variable, text: string | undefined): string {
+  if (text === undefined) return ''
+  if (!variable.secret) return text
+  try {
+    const url = new URL(text)
+    if (url.password !== '') url.password = '***'
+    return url.href
+  } catch {
+    return '***'
+  }
+}
+
+function refuseUnknown(names: readonly string[]): void {
+  for (const name of names) {
+    if (!name.startsWith('AGNES_') || name in variables) continue
+    const near = nearest(name, Object.keys(variables))
+    throw new UserError(`${name} is not a variable we know`, {
+      code: 'unknown_variable',
+      exitCode: exitCodes.usage,
+      hint: near === undefined ? 'docs/configuration.md lists all variables' : `did you mean ${near}?`,
+    })
+  }
+}
+
+/** The candidate within an edit distance of a third of the name, if any. */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  let best: string | undefined
+  let bestDistance = Math.ceil(word.length / 3) + 1
+  for (const candidate of candidates) {
+    const distance = editDistance(word, candidate)
+    if (distance < bestDistance) {
+      best = candidate
+      bestDistance = distance
+    }
+  }
+  return best
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, substitution))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}
+
+function readDotEnv(file: string): NodeJS.Dict<string> {
+  try {
+    return parseEnv(readFileSync(file, 'utf8'))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
+    throw new UserError(`cannot read ${file}: ${(error as Error).message}`, { code: 'bad_config', cause: error })
+  }
+}

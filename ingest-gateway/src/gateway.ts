@@ -1,0 +1,148 @@
+/** The gateway as a whole: listener, ingest, spool, writer, heartbeat; nothing else knows all of them. */
+import { mkdirSync } from 'node:fs'
+import path from 'node:path'
+import { createAgnesClient } from '@agnes/clickhouse'
+import { type Config, lockDirectory, UserError } from '@agnes/config'
+import { type HealthReport, listen } from './http/server.ts'
+import { createIngest } from './ingest.ts'
+import { type Pulse, startPulse } from './pulse.ts'
+import { createRecentRequests } from './recent-requests.ts'
+import { openSpool } from './spool/spool.ts'
+import { startWriter } from './writer/writer.ts'
+
+export interface GatewayOptions {
+  readonly config: Pick<Config, 'dataDir' | 'host' | 'otlpPort' | 'maxBodyBytes' | 'maxDecodedBytes' | 'clickhouseUrl'>
+  /** Where ClickHouse answers: the server's URL or the embedded engine's. */
+  readonly clickhouseUrl: string
+  readonly log?: (line: string) => void
+  /** Seal a segment after this many milliseconds while the writer is idle. */
+  readonly sealAfterMs?: number
+  /** Milliseconds between two heartbeats; 0 for none. */
+  readonly heartbeatMs?: number
+}
+
+export interface Gateway {
+  readonly url: string
+  readonly port: number
+  /** The same report `/healthz` gives. */
+  health(): HealthReport
+  /** Refuses new requests, lets those under way end, leaves the backlog on disk. At most 10 s. */
+  stop(): Promise<void>
+}
+
+/** The insert under way gets this long when the gateway stops; its segment stays on disk if that is too short. */
+const drainMs = 8_000
+
+/**
+ * Starts the gateway.
+ * @throws UserError if the data directory is in use or not writable, or the port is taken
+ */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { config, clickhouseUrl, log = () => {} } = options
+  const directory = path.join(config.dataDir, 'spool')
+  createDirectory(directory)
+  const lock = await lockDirectory(directory, 'spool')
+  const nowNs = wallClock()
+  const spool = await openSpool({
+    directory,
+    log,
+    ...(options.sealAfterMs === undefined ? {} : { sealAfterMs: options.sealAfterMs }),
+  })
+  const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
+  for (const hash of spool.recoveredHashes)
+    void recent.remember(hash, Promise.resolve({ records: 0, rejected: 0, notes: [] }))
+  const ingest = createIngest({ spool, recent, nowNs })
+  const client = createAgnesClient({
+    url: clickhouseUrl,
+    application: 'agnes-ingest-gateway',
+    requestTimeoutMs: 120_000,
+  })
+  const writer = startWriter({
+    spool,
+    client,
+    // The embedded engine runs on this machine and opens the segment file itself.
+    transport: config.clickhouseUrl === undefined ? 'file' : 'stream',
+    log,
+    nowNs,
+  })
+
+  function health(): HealthReport {
+    const { failure, oldestReceivedAtNs, ...backlog } = spool.stats()
+    const { storedRecords, failure: writerFailure } = writer.stats()
+    const oldestSeconds = oldestReceivedAtNs === undefined ? 0 : Number(nowNs() - oldestReceivedAtNs) / 1e9
+    return {
+      ready: failure === undefined,
+      details: {
+        ...(failure === undefined ? {} : { spoolFailure: failure }),
+        ...(writerFailure === undefined ? {} : { clickhouseFailure: writerFailure }),
+        ...ingest.counters,
+        stored: storedRecords,
+        ...backlog,
+        oldestSeconds: Math.max(0, Math.round(oldestSeconds * 10) / 10),
+        notStored: listener.notStored,
+      },
+    }
+  }
+
+  const listener = await listen({
+    host: config.host,
+    port: config.otlpPort,
+    limits: { maxBodyBytes: config.maxBodyBytes, maxDecodedBytes: config.maxDecodedBytes },
+    ingest,
+    health,
+    log,
+  }).catch(async (error: unknown) => {
+    await spool.close()
+    await writer.stop()
+    await client.close()
+    await lock.release()
+    throw error
+  })
+  const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${listener.port}`
+  const pulse: Pulse | undefined =
+    options.heartbeatMs === 0
+      ? undefined
+      : startPulse({ url, everyMs: options.heartbeatMs ?? 30_000, ingest, spool, writer, nowNs })
+
+  async function stop(): Promise<void> {
+    await pulse?.stop()
+    await listener.close()
+    await spool.close()
+    const drained = writer.stop()
+    await Promise.race([drained, new Promise((resolve) => setTimeout(resolve, drainMs).unref())])
+    await client.close()
+    await lock.release()
+  }
+
+  return { url, port: listener.port, health, stop }
+}
+
+/**
+ * Nanoseconds since 1970 with the monotonic clock's resolution: Date.now() has milliseconds only.
+ * Re-anchored when the wall clock was set.
+ */
+function wallClock(): () => bigint {
+  let anchor = BigInt(Date.now()) * 1_000_000n - process.hrtime.bigint()
+  return () => {
+    const now = process.hrtime.bigint() + anchor
+    const wall = BigInt(Date.now()) * 1_000_000n
+    const drift = now - wall
+    if (drift > 2_000_000n || drift < -2_000_000n) {
+      anchor += wall - now
+      return wall
+    }
+    return now
+  }
+}
+
+function createDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new UserError(`cannot create ${directory}: ${(error as Error).message}`, {
+      code: 'data_directory',
+      hint: 'make its parent writable for this user, or set AGNES_DATA_DIR',
+      cause: error,
+    })
+  }
+}

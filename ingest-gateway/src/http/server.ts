@@ -1,0 +1,251 @@
+/** The gateway's HTTP listener: parse, call, answer. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { exitCodes, UserError } from '@agnes/config'
+import type { Ingest } from '../ingest.ts'
+import { RequestError } from '../otlp/rows.ts'
+import { SpoolUnavailableError } from '../spool/spool.ts'
+import { AbortedError, BodyError, type BodyLimits, contentEncoding, readBody } from './body.ts'
+import { type Answer, contentTypes, failure, success, type WireFormat } from './status.ts'
+
+export interface HealthReport {
+  /** A new write would be durable. */
+  readonly ready: boolean
+  readonly details: Readonly<Record<string, unknown>>
+}
+
+export interface HttpOptions {
+  readonly host: string
+  readonly port: number
+  readonly limits: BodyLimits
+  readonly ingest: Ingest
+  readonly health: () => HealthReport
+  readonly log: (line: string) => void
+}
+
+export interface HttpListener {
+  readonly port: number
+  /** Spans and metric points are accepted and not stored; this counts the requests. */
+  readonly notStored: { traces: number; metrics: number }
+  /** Takes no new requests, lets those under way end. */
+  close(): Promise<void>
+}
+
+/** Until keys exist everything belongs to one tenant. */
+const defaultTenant = 'default'
+
+/** JavaScript and Python SDKs give up after about 10 s in total: more than a few seconds loses their data. */
+const retryAfter = { 'Retry-After': '1' }
+
+/**
+ * A client that was answered before it had sent everything may go on sending this long: to close at once would reset the
+ * connection, and the client would see that instead of what was wrong. It is read and thrown away.
+ */
+const lingerMs = 2_000
+
+const maxHeaderBytes = 16 * 1024
+
+/** When the gateway stops, a request that is still arriving after this long is cut off; it was not acknowledged. */
+const slowRequestMs = 2_000
+
+const routes: Readonly<Record<string, 'POST' | 'GET'>> = {
+  '/v1/logs': 'POST',
+  '/v1/traces': 'POST',
+  '/v1/metrics': 'POST',
+  '/healthz': 'GET',
+  '/readyz': 'GET',
+}
+
+/** @throws UserError if the port can't be bound */
+export async function listen(options: HttpOptions): Promise<HttpListener> {
+  const { ingest, limits, log } = options
+  const notStored = { traces: 0, metrics: 0 }
+  let closing = false
+
+  /** undefined: nobody is left to answer. */
+  async function answerTo(request: IncomingMessage, proceed: () => void): Promise<FormattedAnswer | undefined> {
+    const path = pathOf(request.url ?? '/')
+    const method = Object.hasOwn(routes, path) ? routes[path] : undefined
+    const format = wireFormat(request.headers['content-type'])
+    const refuse = (status: number, message: string, headers?: Record<string, string>): FormattedAnswer => ({
+      format: format ?? 'json',
+      ...failure(format ?? 'json', status, message, headers),
+    })
+    if (method === undefined) {
+      return refuse(404, `there is nothing at this path; there is ${Object.keys(routes).join(', ')}`)
+    }
+    if (request.method !== method && !(method === 'GET' && request.method === 'HEAD')) {
+      return refuse(405, `${path} takes ${method}`, { Allow: method === 'GET' ? 'GET, HEAD' : method })
+    }
+    if (method === 'GET') return { format: 'json', ...answerHealth(path) }
+    if (format === undefined) {
+      const sent = request.headers['content-type']
+      const problem = sent === undefined ? 'is missing' : `"${sent.slice(0, 60)}" is not supported`
+      return refuse(415, `Content-Type ${problem}: send ${contentTypes.protobuf} or ${contentTypes.json}`)
+    }
+    if (closing) return refuse(503, 'the gateway is stopping: try again', retryAfter)
+    try {
+      const encoding = contentEncoding(request.headers['content-encoding'])
+      const body = await readBody(request, encoding, limits, proceed)
+      return { format, ...(await answerExport(path, body, format)) }
+    } catch (error) {
+      if (error instanceof AbortedError) return undefined
+      if (error instanceof BodyError || error instanceof RequestError) return refuse(error.status, error.message)
+      if (error instanceof SpoolUnavailableError) {
+        return refuse(503, `${error.message}: nothing was stored, try again`, retryAfter)
+      }
+      log(`gateway: unexpected error: ${(error as Error).stack ?? error}`)
+      // Not 500: clients would drop the data for good (OTLP specification, "Retryable Response Codes").
+      return refuse(503, 'the gateway failed on this request: try again', retryAfter)
+    }
+  }
+
+  async function answerExport(path: string, body: Buffer, format: WireFormat): Promise<Answer> {
+    if (path === '/v1/logs') {
+      const { rejected, notes } = await ingest.logs(body, format, defaultTenant)
+      return success(format, rejected, notes)
+    }
+    if (path === '/v1/traces') notStored.traces++
+    else notStored.metrics++
+    return success(format)
+  }
+
+  function answerHealth(path: string): Answer {
+    const { ready, details } = options.health()
+    const body = Buffer.from(`${JSON.stringify({ ready, ...details }, null, 2)}\n`)
+    return { status: path === '/readyz' && !ready ? 503 : 200, body }
+  }
+
+  /** Requests that are not answered yet, by connection. */
+  const underWay = new WeakMap<Duplex, number>()
+
+  function handle(request: IncomingMessage, response: ServerResponse, proceed: () => void = () => {}): void {
+    const { socket } = request
+    underWay.set(socket, (underWay.get(socket) ?? 0) + 1)
+    response.once('close', () => underWay.set(socket, (underWay.get(socket) ?? 1) - 1))
+    answerTo(request, proceed)
+      .then((answer) => (answer === undefined ? response.destroy() : send(request, response, answer)))
+      .catch((error: Error) => {
+        log(`gateway: unexpected error: ${error.stack ?? error.message}`)
+        response.destroy()
+      })
+  }
+
+  const server = createServer(
+    {
+      requestTimeout: 30_000,
+      headersTimeout: 10_000,
+      keepAliveTimeout: 65_000,
+      maxHeaderSize: maxHeaderBytes,
+      requireHostHeader: false,
+    },
+    (request, response) => handle(request, response),
+  )
+  // Node would say "100 Continue" to everyone; a client that is refused need not send its body at all.
+  server.on('checkContinue', (request, response) => handle(request, response, () => response.writeContinue()))
+  // A request that is not HTTP at all: Node would answer without a body.
+  server.on('clientError', (error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket) => {
+    // Too slow, or earlier requests of the connection wait for their answers, which this one must not be taken for: it is
+    // cut. To clients that is a network error, and they send again.
+    const cut = error.code === 'ECONNRESET' || error.code === 'ERR_HTTP_REQUEST_TIMEOUT' || !socket.writable
+    if (cut || (underWay.get(socket) ?? 0) > 0) socket.destroy()
+    else socket.end(unreadable(error.code, error.rawPacket))
+  })
+  const port = await bind(server, options.host, options.port)
+
+  return {
+    port,
+    notStored,
+    close: () => {
+      closing = true
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      server.closeIdleConnections()
+      const slow = setTimeout(() => server.closeAllConnections(), slowRequestMs).unref()
+      return closed.finally(() => clearTimeout(slow))
+    },
+  }
+}
+
+interface FormattedAnswer extends Answer {
+  readonly format: WireFormat
+}
+
+function send(request: IncomingMessage, response: ServerResponse, answer: FormattedAnswer): void {
+  const whole = request.complete || request.method === 'GET' || request.method === 'HEAD'
+  response.writeHead(answer.status, {
+    'Content-Type': contentTypes[answer.format],
+    'Content-Length': answer.body.length,
+    ...answer.headers,
+    // With the body unread the connection ends after the answer, or the rest of it would be taken for a request.
+    ...(whole ? {} : { Connection: 'close' }),
+  })
+  if (whole) response.end(answer.body)
+  else {
+    response.write(answer.body)
+    const timer = setTimeout(() => response.end(), lingerMs)
+    request.once('close', () => {
+      clearTimeout(timer)
+      response.end()
+    })
+    request.resume()
+  }
+}
+
+/** The path of a request target, which may be a whole URI (RFC 9112, section 3.2.2). */
+function pathOf(target: string): string {
+  return target.replace(/^https?:\/\/[^/?]*/i, '').split('?', 1)[0] as string
+}
+
+/** The whole answer to bytes that are not an HTTP request we can read. */
+function unreadable(code: string | undefined, packet: Buffer | undefined): string {
+  const tooLong = code === 'HPE_HEADER_OVERFLOW'
+  let message = 'this is not a valid HTTP/1.1 request'
+  if (tooLong) message = `the headers are larger than ${maxHeaderBytes} bytes`
+  else if (packet?.[0] === 0x16) message = 'this port speaks plain HTTP, not TLS: use http:// in the endpoint'
+  else if (packet?.toString('latin1', 0, 14) === 'PRI * HTTP/2.0') {
+    message = 'this port speaks OTLP over HTTP/1.1, not gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf'
+  }
+  const { body } = failure('json', tooLong ? 431 : 400, message)
+  return [
+    `HTTP/1.1 ${tooLong ? '431 Request Header Fields Too Large' : '400 Bad Request'}`,
+    'Connection: close',
+    `Content-Type: ${contentTypes.json}`,
+    `Content-Length: ${body.length}`,
+    '',
+    Buffer.from(body).toString(),
+  ].join('\r\n')
+}
+
+/** Media types are case-insensitive and may carry parameters (RFC 9110, section 8.3.1). */
+function wireFormat(header: string | undefined): WireFormat | undefined {
+  const match = /^(application\/[a-z-]+)[ \t]*(;.*)?$/i.exec(header ?? '')
+  switch (match?.[1]?.toLowerCase()) {
+    case contentTypes.protobuf:
+      return 'protobuf'
+    case contentTypes.json:
+      return 'json'
+    default:
+      return undefined
+  }
+}
+
+function bind(server: Server, host: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EADDRINUSE' && error.code !== 'EACCES') return reject(error)
+      reject(
+        new UserError(
+          `port ${port} on ${host} ${error.code === 'EACCES' ? 'may not be used by this user' : 'is taken'}`,
+          {
+            code: 'port_taken',
+            exitCode: exitCodes.failure,
+            hint: 'stop the process that listens there, or set AGNES_OTLP_PORT (0 picks a free port)',
+            cause: error,
+          },
+        ),
+      )
+    })
+    server.listen(port, host, () => resolve((server.address() as AddressInfo).port))
+  })
+}

@@ -1,0 +1,5 @@
+export { type Gateway, type GatewayOptions, startGateway } from './gateway.ts'
+export type { HealthReport } from './http/server.ts'
+export type { Rows } from './otlp/rows.ts'
+export { transcodeJson } from './otlp/transcode-json.ts'
+export { transcodeProtobuf } from './otlp/transcode-protobuf.ts'

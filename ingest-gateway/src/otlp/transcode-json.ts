@@ -1,0 +1,491 @@
+/**
+ * ExportLogsServiceRequest (OTLP/JSON) → the same rows as the protobuf path.
+ *
+ * JSON may take the object path: it is parsed by the runtime and walked. OTLP/JSON is ProtoJSON with hexadecimal trace
+ * and span ids and integer enums; unknown fields are ignored, null means absent, int64 comes as a string or a number.
+ * @see OTLP specification, "JSON Protobuf Encoding"
+ */
+import { Buffer, isUtf8 } from 'node:buffer'
+import { RowWriter } from './row-writer.ts'
+import {
+  asRequestError,
+  attributeNames,
+  defaultLimits,
+  doubleText,
+  eventNameFromBody,
+  maxContainers,
+  maxRowBytes,
+  Notes,
+  RecordError,
+  RequestError,
+  type Rows,
+  reasons,
+  type TranscodeLimits,
+  tooManyContainers,
+  tooManyRecords,
+  tooManyRowBytes,
+} from './rows.ts'
+
+type JsonObject = Readonly<Record<string, unknown>>
+
+const maxInt64 = 2n ** 63n - 1n
+const minInt64 = -(2n ** 63n)
+const maxUint32 = 2n ** 32n - 1n
+const maxUint64 = 2n ** 64n - 1n
+
+/**
+ * A parsed list or object costs up to 60 bytes and a microsecond however little it holds: 64 MiB of `{},` are 1.4 GB and
+ * half a minute (measured). Log records need one for each 25 bytes of text, so this is reached beyond 25 MB of them.
+ */
+const maxJsonContainers = 1_000_000
+
+const jsonReasons = {
+  int64Number:
+    'integer beyond 2^53 was sent as a JSON number and may have lost its last digits before it reached us; send int64 as a string',
+  noLogs: 'request without resourceLogs stored nothing; OTLP/JSON names are in lowerCamelCase',
+} as const
+
+/**
+ * Transcodes one request.
+ * @param body UTF-8 text, inflated
+ * @param receivedAtNs time of arrival, nanoseconds since 1970: the time of records that carry none
+ * @throws RequestError 400 if the text is not such a message, 413 if it holds too many records
+ */
+export function transcodeJson(body: Buffer, receivedAtNs: bigint, limits: TranscodeLimits = defaultLimits): Rows {
+  const request = parse(body)
+  const walk = new Walk(body.length, receivedAtNs, limits)
+  walk.request(request)
+  return walk.rows()
+}
+
+function parse(body: Buffer): JsonObject {
+  if (body.length === 0) throw new RequestError(400, 'the body is empty: the smallest request in JSON is {}')
+  if (!isUtf8(body)) throw new RequestError(400, 'the body is not UTF-8: send JSON in UTF-8 (RFC 8259, section 8.1)')
+  refuseTooManyContainers(body)
+  let value: unknown
+  try {
+    value = JSON.parse(body.toString('utf8'))
+  } catch (error) {
+    throw new RequestError(400, `the body is not valid JSON: ${jsonMistake((error as Error).message)}`)
+  }
+  if (!isObject(value)) throw new RequestError(400, `the body must be a JSON object, but is ${kindOf(value)}`)
+  return value
+}
+
+/** The runtime's message quotes the text around the mistake; it must not carry a client's data into logs, so only the place stays. */
+function jsonMistake(message: string): string {
+  if (message.startsWith('Unexpected end')) return 'it ends too early'
+  const place = /at position \d+( \(line \d+ column \d+\))?$/.exec(message)?.[0]
+  return place === undefined ? 'check it with a JSON parser' : `mistake ${place}`
+}
+
+function refuseTooManyContainers(body: Buffer): void {
+  if (body.length <= maxJsonContainers) return
+  let containers = 0
+  let inString = false
+  for (let i = 0; i < body.length; i++) {
+    switch (body[i]) {
+      case 0x22: // "
+        inString = !inString
+        break
+      case 0x5c: // \
+        if (inString) i++
+        break
+      case 0x5b: // [
+      case 0x7b: // {
+        if (!inString) containers++
+    }
+  }
+  if (containers > maxJsonContainers) {
+    throw new RequestError(413, `the body holds more than ${maxJsonContainers} lists and objects: send smaller batches`)
+  }
+}
+
+class Walk {
+  private readonly writer: RowWriter
+  private readonly limits: TranscodeLimits
+  private readonly notes = new Notes()
+  private readonly receivedAtNs: bigint
+  private records = 0
+  private containers = 0
+  /** Bytes of resources written so far, those of scopes that were taken back included: it bounds the work. */
+  private copiedBytes = 0
+  private namedEvent = ''
+  private uid = ''
+  private eventId = ''
+
+  constructor(bodyBytes: number, receivedAtNs: bigint, limits: TranscodeLimits) {
+    this.writer = new RowWriter((bodyBytes >>> 1) + 256)
+    this.limits = limits
+    this.receivedAtNs = receivedAtNs
+  }
+
+  rows(): Rows {
+    if (this.writer.repairedStrings > 0) this.notes.repair(reasons.utf8, this.writer.repairedStrings)
+    return {
+      bytes: this.writer.written(),
+      records: this.records,
+      rejected: this.notes.rejected,
+      notes: this.notes.sentences(),
+    }
+  }
+
+  request(request: JsonObject): void {
+    const place = this.writer.reserveVarint()
+    // Unknown fields are ignored, but a sender who wrote resource_logs or sent spans here will want to know.
+    if (request.resourceLogs === undefined && Object.keys(request).length > 0) this.notes.repair(jsonReasons.noLogs)
+    let groups = 0
+    for (const [i, resourceLogs] of listOf(request, 'resourceLogs', 'resourceLogs').entries()) {
+      groups += this.resourceLogs(resourceLogs, `resourceLogs[${i}]`)
+    }
+    this.writer.fillVarint(place, groups)
+  }
+
+  private resourceLogs(resourceLogs: JsonObject, at: string): number {
+    this.countContainer()
+    const resource = objectOf(resourceLogs, 'resource', `${at}.resource`)
+    const prefix = new RowWriter(256)
+    try {
+      const attributes = this.attributesOf(resource)
+      const serviceName = attributes.findLast((attribute) => attribute.key === 'service.name')
+      prefix.text(serviceName === undefined ? '' : this.valueText(serviceName.value))
+      prefix.text(stringOf(resourceLogs, 'schemaUrl'))
+      this.attributes(prefix, attributes)
+    } catch (error) {
+      throw asRequestError(error, `${at}.resource`)
+    }
+    this.writer.repairedStrings += prefix.repairedStrings
+    let groups = 0
+    for (const [i, scopeLogs] of listOf(resourceLogs, 'scopeLogs', `${at}.scopeLogs`).entries()) {
+      if (this.scopeLogs(prefix.written(), scopeLogs, `${at}.scopeLogs[${i}]`)) groups++
+    }
+    return groups
+  }
+
+  private scopeLogs(resource: Uint8Array, scopeLogs: JsonObject, at: string): boolean {
+    const { writer } = this
+    this.countContainer()
+    const groupStart = writer.at
+    this.copiedBytes += resource.length
+    if (this.copiedBytes > maxRowBytes) throw tooManyRowBytes()
+    writer.raw(resource)
+    const scope = objectOf(scopeLogs, 'scope', `${at}.scope`)
+    try {
+      writer.text(stringOf(scopeLogs, 'schemaUrl'))
+      writer.text(stringOf(scope, 'name'))
+      writer.text(stringOf(scope, 'version'))
+      this.attributes(writer, this.attributesOf(scope))
+    } catch (error) {
+      throw asRequestError(error, `${at}.scope`)
+    }
+    const place = writer.reserveVarint()
+    const before = this.records
+    for (const record of listOf(scopeLogs, 'logRecords', `${at}.logRecords`)) this.logRecord(record)
+    const count = this.records - before
+    if (count === 0) writer.at = groupStart
+    else writer.fillVarint(place, count)
+    return count > 0
+  }
+
+  private logRecord(record: JsonObject): void {
+    if (this.records + this.notes.rejected >= this.limits.maxRecords) throw tooManyRecords(this.limits.maxRecords)
+    const rowStart = this.writer.at
+    try {
+      this.writeRecord(record)
+      this.records++
+    } catch (error) {
+      if (!(error instanceof RecordError)) throw error
+      this.writer.at = rowStart
+      this.notes.reject(error.message)
+    }
+  }
+
+  private writeRecord(record: JsonObject): void {
+    const { writer } = this
+    const attributes = this.attributesOf(record)
+    writer.uint32(this.records)
+    const observed = this.time(record, 'observedTimeUnixNano') ?? this.receivedAtNs
+    const time = this.time(record, 'timeUnixNano') ?? observed
+    writeUint64(writer, time)
+    writeUint64(writer, observed)
+    writer.text(this.id(record, 'traceId', 32, reasons.traceId))
+    writer.text(this.id(record, 'spanId', 16, reasons.spanId))
+    writer.uint8(this.flags(record) & 0xff)
+    writer.text(stringOf(record, 'severityText'))
+    writer.uint8(this.severity(record))
+    const { body } = record
+    writer.text(body === undefined || body === null ? '' : this.valueText(body))
+    this.namedEvent = ''
+    this.uid = ''
+    this.eventId = ''
+    this.attributes(writer, attributes)
+    const bodyText = isObject(body) && typeof body.stringValue === 'string' ? body.stringValue : ''
+    writer.text(stringOf(record, 'eventName') || this.namedEvent || eventNameFromBody(bodyText))
+    writer.text(this.uid || this.eventId)
+  }
+
+  private countContainer(): void {
+    if (++this.containers > maxContainers) throw tooManyContainers()
+  }
+
+  private attributesOf(owner: JsonObject): Attribute[] {
+    const entries = fieldList(owner, 'attributes')
+    if (entries.length > this.limits.maxAttributes) {
+      throw new RecordError(reasons.attributes(this.limits.maxAttributes))
+    }
+    return entries.map((entry) => {
+      if (!isObject(entry)) throw wrongType('attributes', 'a list of {key, value}', entry)
+      return { key: stringOf(entry, 'key'), value: entry.value ?? undefined }
+    })
+  }
+
+  private attributes(writer: RowWriter, attributes: readonly Attribute[]): void {
+    writer.varint(attributes.length)
+    for (const { key, value } of attributes) {
+      writer.text(key)
+      writer.text(value === undefined ? '' : this.valueText(value))
+      this.noteNamed(key, value)
+    }
+  }
+
+  private noteNamed(key: string, value: unknown): void {
+    const text = isObject(value) && typeof value.stringValue === 'string' ? value.stringValue : ''
+    if (key === attributeNames.eventName) this.namedEvent = text
+    else if (key === attributeNames.uid) this.uid = text
+    else if (key === attributeNames.eventId) this.eventId = text
+  }
+
+  private time(record: JsonObject, field: string): bigint | undefined {
+    const value = record[field]
+    if (value === undefined || value === null) return undefined
+    const nanoseconds = this.integer(value, field)
+    if (nanoseconds < 0n || nanoseconds > maxUint64) throw outOfRange(field, 'nanoseconds since 1970, from 0 to 2^64-1')
+    if (nanoseconds > maxInt64) {
+      this.notes.repair(reasons.time)
+      return undefined
+    }
+    return nanoseconds === 0n ? undefined : nanoseconds
+  }
+
+  private id(record: JsonObject, field: string, digits: number, reason: string): string {
+    const text = stringOf(record, field)
+    if (text === '') return ''
+    if (text.length !== digits || !/^[0-9a-f]+$/i.test(text)) {
+      this.notes.repair(reason)
+      return ''
+    }
+    return /^0+$/.test(text) ? '' : text.toLowerCase()
+  }
+
+  private severity(record: JsonObject): number {
+    const { severityNumber } = record
+    if (severityNumber === undefined || severityNumber === null) return 0
+    if (Number.isInteger(severityNumber) && Number(severityNumber) >= 0 && Number(severityNumber) <= 0xff) {
+      return Number(severityNumber)
+    }
+    this.notes.repair(reasons.severity)
+    return 0
+  }
+
+  private flags(record: JsonObject): number {
+    const { flags } = record
+    if (flags === undefined || flags === null) return 0
+    const bits = this.integer(flags, 'flags')
+    if (bits < 0n || bits > maxUint32) throw outOfRange('flags', 'from 0 to 2^32-1')
+    return Number(bits)
+  }
+
+  /** An AnyValue readably: text as it is, numbers in decimal, lists as JSON, bytes as base64. */
+  private valueText(value: unknown): string {
+    const member = memberOf(value)
+    if (member === undefined) return ''
+    const [kind, content] = member
+    switch (kind) {
+      case 'stringValue':
+        return stringContent(content)
+      case 'doubleValue':
+        return doubleText(doubleContent(content))
+      case 'bytesValue':
+        return base64Content(content)
+      default:
+        return this.valueJson(value, 1)
+    }
+  }
+
+  /** An AnyValue as JSON. Recursion is bounded by `maxDepth`. */
+  private valueJson(value: unknown, depth: number): string {
+    if (depth > this.limits.maxDepth) throw new RecordError(reasons.depth(this.limits.maxDepth))
+    const member = memberOf(value)
+    if (member === undefined) return 'null'
+    const [kind, content] = member
+    switch (kind) {
+      case 'stringValue':
+        return this.quote(stringContent(content))
+      case 'boolValue':
+        if (typeof content !== 'boolean') throw wrongType(kind, 'true or false', content)
+        return String(content)
+      case 'intValue':
+        return this.int64Text(content)
+      case 'doubleValue': {
+        const number = doubleContent(content)
+        return Number.isFinite(number) ? doubleText(number) : `"${number}"`
+      }
+      case 'bytesValue':
+        return `"${base64Content(content)}"`
+      case 'arrayValue':
+        return `[${valuesOf(content, kind)
+          .map((item) => this.valueJson(item, depth + 1))
+          .join(',')}]`
+      case 'kvlistValue':
+        return `{${valuesOf(content, kind)
+          .map((item) => this.entryJson(item, depth + 1))
+          .join(',')}}`
+    }
+  }
+
+  private entryJson(entry: unknown, depth: number): string {
+    if (!isObject(entry)) throw wrongType('kvlistValue.values', 'a list of {key, value}', entry)
+    const { value } = entry
+    const text = value === undefined || value === null ? 'null' : this.valueJson(value, depth)
+    return `${this.quote(stringOf(entry, 'key'))}:${text}`
+  }
+
+  /** JSON.stringify keeps a lone surrogate as an escape; the rows hold UTF-8, so it becomes U+FFFD as everywhere else. */
+  private quote(text: string): string {
+    if (text.isWellFormed()) return JSON.stringify(text)
+    this.writer.repairedStrings++
+    return JSON.stringify(text.toWellFormed())
+  }
+
+  private int64Text(content: unknown): string {
+    const integer = this.integer(content, 'intValue')
+    if (integer > maxInt64 || integer < minInt64) throw outOfRange('intValue', 'from -2^63 to 2^63-1')
+    return integer.toString()
+  }
+
+  private integer(value: unknown, field: string): bigint {
+    if (typeof value === 'number' && Number.isInteger(value)) {
+      if (!Number.isSafeInteger(value)) this.notes.repair(jsonReasons.int64Number)
+      return BigInt(value)
+    }
+    if (typeof value === 'string' && /^-?\d{1,20}$/.test(value)) return BigInt(value)
+    throw wrongType(field, 'an integer, as a string or a number', value)
+  }
+}
+
+interface Attribute {
+  readonly key: string
+  readonly value: unknown
+}
+
+const memberNames = [
+  'stringValue',
+  'boolValue',
+  'intValue',
+  'doubleValue',
+  'bytesValue',
+  'arrayValue',
+  'kvlistValue',
+] as const
+
+/** The member of an AnyValue that is set; undefined for an empty value. */
+function memberOf(value: unknown): readonly [(typeof memberNames)[number], unknown] | undefined {
+  if (value === undefined || value === null) return undefined
+  if (!isObject(value)) throw wrongType('value', 'an object such as {"stringValue": "…"}', value)
+  let member: readonly [(typeof memberNames)[number], unknown] | undefined
+  for (const name of memberNames) {
+    const content = Object.hasOwn(value, name) ? value[name] : undefined
+    if (content === undefined || content === null) continue
+    if (member !== undefined) {
+      throw new RecordError(`record rejected: a value holds both ${member[0]} and ${name}; send one of them`)
+    }
+    member = [name, content]
+  }
+  return member
+}
+
+function fieldList(owner: JsonObject, field: string): readonly unknown[] {
+  const value = owner[field]
+  if (value === undefined || value === null) return []
+  if (!Array.isArray(value)) throw wrongType(field, 'a list', value)
+  return value
+}
+
+function valuesOf(content: unknown, kind: string): readonly unknown[] {
+  if (!isObject(content)) throw wrongType(kind, 'an object {"values": […]}', content)
+  return fieldList(content, 'values')
+}
+
+/** A list of messages: its mistakes concern the whole request, since the records below can't be told. */
+function listOf(owner: JsonObject, field: string, at: string): readonly JsonObject[] {
+  const value = owner[field]
+  if (value === undefined || value === null) return []
+  if (!Array.isArray(value)) throw new RequestError(400, `${at} must be a list, but is ${kindOf(value)}`)
+  for (const [i, item] of value.entries()) {
+    if (!isObject(item)) throw new RequestError(400, `${at}[${i}] must be an object, but is ${kindOf(item)}`)
+  }
+  return value as JsonObject[]
+}
+
+function objectOf(owner: JsonObject, field: string, at: string): JsonObject {
+  const value = owner[field]
+  if (value === undefined || value === null) return {}
+  if (!isObject(value)) throw new RequestError(400, `${at} must be an object, but is ${kindOf(value)}`)
+  return value
+}
+
+function stringOf(owner: JsonObject, field: string): string {
+  const value = owner[field]
+  if (value === undefined || value === null) return ''
+  if (typeof value !== 'string') throw wrongType(field, 'a string', value)
+  return value
+}
+
+function stringContent(content: unknown): string {
+  if (typeof content !== 'string') throw wrongType('stringValue', 'a string', content)
+  return content
+}
+
+function doubleContent(content: unknown): number {
+  if (typeof content === 'number') return content
+  if (typeof content === 'string' && content.trim() !== '') {
+    const number = Number(content)
+    if (!Number.isNaN(number) || content === 'NaN') return number
+  }
+  throw wrongType('doubleValue', 'a number, "NaN", "Infinity" or "-Infinity"', content)
+}
+
+/** Standard or URL-safe base64 (ProtoJSON accepts both), stored as standard base64 with padding. */
+function base64Content(content: unknown): string {
+  if (typeof content !== 'string') throw wrongType('bytesValue', 'base64 text', content)
+  const digits = /^([\w+/-]*)={0,2}$/.exec(content)?.[1]
+  // One digit over holds six bits: text that was cut off.
+  if (digits === undefined || digits.length % 4 === 1) {
+    throw new RecordError('record rejected: bytesValue was not base64; encode bytes as RFC 4648 says')
+  }
+  return Buffer.from(content, 'base64').toString('base64')
+}
+
+function writeUint64(writer: RowWriter, value: bigint): void {
+  writer.uint64(Number(value & 0xffffffffn), Number(value >> 32n))
+}
+
+function wrongType(field: string, expected: string, value: unknown): RecordError {
+  return new RecordError(`record rejected: ${field} must be ${expected}, but is ${kindOf(value)}`)
+}
+
+function outOfRange(field: string, range: string): RecordError {
+  return new RecordError(`record rejected: ${field} is out of range, it must be ${range}`)
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** The kind of a JSON value, never its content: messages go back to the client and into logs. */
+function kindOf(value: unknown): string {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'object') return 'an object'
+  return `a ${typeof value}`
+}

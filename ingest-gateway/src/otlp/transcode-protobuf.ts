@@ -1,0 +1,737 @@
+/**
+ * ExportLogsServiceRequest (protobuf) → rows, in one pass and without objects in between.
+ *
+ * Messages may carry their fields in any order, and RowBinary needs columns in one order and counts first. So each
+ * message is walked twice: once over its tags to note where the fields are (values are jumped over), once to write.
+ * Repeated occurrences of a singular field: the last one wins.
+ * @see opentelemetry-proto, logs/v1/logs.proto and common/v1/common.proto
+ */
+import { ProtobufError, Reader } from './reader.ts'
+import { base64Length, RowWriter } from './row-writer.ts'
+import {
+  asRequestError,
+  attributeNames,
+  defaultLimits,
+  doubleText,
+  eventNameFromBody,
+  maxContainers,
+  maxRowBytes,
+  Notes,
+  RecordError,
+  RequestError,
+  type Rows,
+  reasons,
+  type TranscodeLimits,
+  tooManyContainers,
+  tooManyRecords,
+  tooManyRowBytes,
+} from './rows.ts'
+
+/** Tags (`field << 3 | wire type`) of the messages we read. A known field with another wire type is an unknown field. */
+const requestTag = { resourceLogs: 0x0a } as const
+const resourceLogsTag = { resource: 0x0a, scopeLogs: 0x12, schemaUrl: 0x1a } as const
+const resourceTag = { attributes: 0x0a } as const
+const scopeLogsTag = { scope: 0x0a, logRecords: 0x12, schemaUrl: 0x1a } as const
+const scopeTag = { name: 0x0a, version: 0x12, attributes: 0x1a } as const
+const recordTag = {
+  timeUnixNano: 0x09,
+  severityNumber: 0x10,
+  severityText: 0x1a,
+  body: 0x2a,
+  attributes: 0x32,
+  flags: 0x45,
+  traceId: 0x4a,
+  spanId: 0x52,
+  observedTimeUnixNano: 0x59,
+  eventName: 0x62,
+} as const
+const keyValueTag = { key: 0x0a, value: 0x12 } as const
+const anyValueTag = {
+  string: 0x0a,
+  bool: 0x10,
+  int: 0x18,
+  double: 0x21,
+  array: 0x2a,
+  kvlist: 0x32,
+  bytes: 0x3a,
+} as const
+const listTag = { values: 0x0a } as const
+
+const ascii = (text: string): Uint8Array => new TextEncoder().encode(text)
+const serviceNameKey = ascii('service.name')
+const eventNameKey = ascii(attributeNames.eventName)
+const uidKey = ascii(attributeNames.uid)
+const eventIdKey = ascii(attributeNames.eventId)
+const lenientUtf8 = new TextDecoder('utf-8', { ignoreBOM: true })
+
+/**
+ * Transcodes one request.
+ * @param body the message's bytes, inflated; they are only read
+ * @param receivedAtNs time of arrival, nanoseconds since 1970: the time of records that carry none
+ * @throws RequestError 400 if the bytes are not such a message, 413 if it holds too many records
+ */
+export function transcodeProtobuf(
+  body: Uint8Array,
+  receivedAtNs: bigint,
+  limits: TranscodeLimits = defaultLimits,
+): Rows {
+  const transcoder = new Transcoder(body, receivedAtNs, limits)
+  try {
+    transcoder.request()
+  } catch (error) {
+    if (error instanceof ProtobufError) {
+      throw new RequestError(400, `the body is not a valid ExportLogsServiceRequest in protobuf: ${error.message}`)
+    }
+    throw error
+  }
+  return transcoder.rows()
+}
+
+/** Where a length-delimited field lies; absent = -1. A class of two numbers, reused, so that nothing is allocated a record. */
+class Span {
+  start = -1
+  end = -1
+
+  clear(): void {
+    this.start = -1
+    this.end = -1
+  }
+
+  set(start: number, end: number): void {
+    this.start = start
+    this.end = end
+  }
+}
+
+class Transcoder {
+  private readonly reader: Reader
+  private readonly writer: RowWriter
+  private readonly limits: TranscodeLimits
+  private readonly notes = new Notes()
+  private readonly receivedLow: number
+  private readonly receivedHigh: number
+  private records = 0
+  private containers = 0
+  /** Bytes of resources written so far, those of scopes that were taken back included: it bounds the work. */
+  private copiedBytes = 0
+  /** Place of the resource and the scope that is being read, for messages. */
+  private resourceIndex = -1
+  private scopeIndex = -1
+
+  // Fields of the record (or key-value, or any-value) that is being read.
+  private readonly severityText = new Span()
+  private readonly body = new Span()
+  private readonly traceId = new Span()
+  private readonly spanId = new Span()
+  private readonly eventName = new Span()
+  private readonly key = new Span()
+  private readonly value = new Span()
+  private readonly namedEvent = new Span()
+  private readonly uid = new Span()
+  private readonly eventId = new Span()
+  private readonly serviceName = new Span()
+  /** Start and end of each attribute of the message that is being read. */
+  private attributes = new Int32Array(128)
+  private attributeCount = 0
+  private timeLow = 0
+  private timeHigh = 0
+
+  constructor(body: Uint8Array, receivedAtNs: bigint, limits: TranscodeLimits) {
+    this.reader = new Reader(body)
+    // Rows are a little larger or smaller than the message; the resource no longer repeats, so this rarely grows.
+    this.writer = new RowWriter(body.length + (body.length >>> 3) + 256)
+    this.limits = limits
+    this.receivedLow = Number(receivedAtNs & 0xffffffffn)
+    this.receivedHigh = Number(receivedAtNs >> 32n)
+  }
+
+  rows(): Rows {
+    if (this.writer.repairedStrings > 0) this.notes.repair(reasons.utf8, this.writer.repairedStrings)
+    return {
+      bytes: this.writer.written(),
+      records: this.records,
+      rejected: this.notes.rejected,
+      notes: this.notes.sentences(),
+    }
+  }
+
+  request(): void {
+    const { reader, writer } = this
+    const end = reader.bytes.length
+    const groupsPlace = writer.reserveVarint()
+    let groups = 0
+    while (reader.at < end) {
+      const tag = reader.tag(end)
+      if (tag !== requestTag.resourceLogs) {
+        reader.skip(tag, end)
+        continue
+      }
+      const length = reader.length(end)
+      groups += this.resourceLogs(reader.at, reader.at + length)
+    }
+    writer.fillVarint(groupsPlace, groups)
+  }
+
+  /** @returns the groups written */
+  private resourceLogs(start: number, end: number): number {
+    const { reader } = this
+    this.countContainer()
+    this.resourceIndex++
+    this.scopeIndex = -1
+    let resourceStart = -1
+    let resourceEnd = -1
+    let urlStart = -1
+    let urlEnd = -1
+    reader.at = start
+    while (reader.at < end) {
+      const tag = reader.tag(end)
+      if (tag === resourceLogsTag.resource) {
+        const length = reader.length(end)
+        resourceStart = reader.at
+        resourceEnd = reader.at += length
+      } else if (tag === resourceLogsTag.schemaUrl) {
+        const length = reader.length(end)
+        urlStart = reader.at
+        urlEnd = reader.at += length
+      } else reader.skip(tag, end)
+    }
+    const resource = this.resource(resourceStart, resourceEnd, urlStart, urlEnd)
+
+    let groups = 0
+    reader.at = start
+    while (reader.at < end) {
+      const tag = reader.tag(end)
+      if (tag !== resourceLogsTag.scopeLogs) {
+        reader.skip(tag, end)
+        continue
+      }
+      const length = reader.length(end)
+      const next = reader.at + length
+      if (this.scopeLogs(resource, reader.at, next)) groups++
+      reader.at = next
+    }
+    reader.at = end
+    return groups
+  }
+
+  /** ServiceName, ResourceSchemaUrl, ResourceAttributes, once for all scopes of the resource. */
+  private resource(start: number, end: number, urlStart: number, urlEnd: number): Uint8Array {
+    const { reader } = this
+    const writer = new RowWriter(end - start + 64)
+    try {
+      this.collectAttributes(start, end, resourceTag.attributes)
+      this.serviceName.clear()
+      for (let i = 0; i < this.attributeCount; i++) {
+        this.keyValue(this.attributes[2 * i] as number, this.attributes[2 * i + 1] as number)
+        if (this.keyIs(serviceNameKey)) this.serviceName.set(this.value.start, this.value.end)
+      }
+      if (this.serviceName.start >= 0) this.writeAnyValue(writer, this.serviceName.start, this.serviceName.end)
+      else writer.uint8(0)
+      if (urlStart >= 0) writer.string(reader.bytes, reader.view, urlStart, urlEnd)
+      else writer.uint8(0)
+      this.writeAttributes(writer)
+    } catch (error) {
+      throw asRequestError(error, `resourceLogs[${this.resourceIndex}].resource`)
+    }
+    this.writer.repairedStrings += writer.repairedStrings
+    return writer.written()
+  }
+
+  /** @returns whether a group was written: a scope without a record leaves none */
+  private scopeLogs(resource: Uint8Array, start: number, end: number): boolean {
+    const { reader, writer } = this
+    this.countContainer()
+    this.scopeIndex++
+    let scopeStart = -1
+    let scopeEnd = -1
+    let urlStart = -1
+    let urlEnd = -1
+    reader.at = start
+    while (reader.at < end) {
+      const tag = reader.tag(end)
+      if (tag === scopeLogsTag.scope) {
+        const length = reader.length(end)
+        scopeStart = reader.at
+        scopeEnd = reader.at += length
+      } else if (tag === scopeLogsTag.schemaUrl) {
+        const length = reader.length(end)
+        urlStart = reader.at
+        urlEnd = reader.at += length
+      } else reader.skip(tag, end)
+    }
+
+    const groupStart = writer.at
+    this.copiedBytes += resource.length
+    if (this.copiedBytes > maxRowBytes) throw tooManyRowBytes()
+    writer.raw(resource)
+    if (urlStart >= 0) writer.string(reader.bytes, reader.view, urlStart, urlEnd)
+    else writer.uint8(0)
+    this.scope(scopeStart, scopeEnd)
+    const recordsPlace = writer.reserveVarint()
+    const recordsBefore = this.records
+    reader.at = start
+    while (reader.at < end) {
+      const tag = reader.tag(end)
+      if (tag !== scopeLogsTag.logRecords) {
+        reader.skip(tag, end)
+        continue
+      }
+      const length = reader.length(end)
+      const next = reader.at + length
+      this.logRecord(reader.at, next)
+      reader.at = next
+    }
+    const count = this.records - recordsBefore
+    if (count === 0) writer.at = groupStart
+    else writer.fillVarint(recordsPlace, count)
+    return count > 0
+  }
+
+  /** ScopeName, ScopeVersion, ScopeAttributes. */
+  private scope(start: number, end: number): void {
+    const { reader, writer } = this
+    let nameStart = 0
+    let nameEnd = 0
+    let versionStart = 0
+    let versionEnd = 0
+    reader.at = start
+    while (reader.at < end) {
+      const tag = reader.tag(end)
+      if (tag === scopeTag.name) {
+        const length = reader.length(end)
+        nameStart = reader.at
+        nameEnd = reader.at += length
+      } else if (tag === scopeTag.version) {
+        const length = reader.length(end)
+        versionStart = reader.at
+        versionEnd = reader.at += length
+      } else reader.skip(tag, end)
+    }
+    writer.string(reader.bytes, reader.view, nameStart, nameEnd)
+    writer.string(reader.bytes, reader.view, versionStart, versionEnd)
+    try {
+      this.collectAttributes(start, end, scopeTag.attributes)
+      this.writeAttributes(writer)
+    } catch (error) {
+      throw asRequestError(error, `resourceLogs[${this.resourceIndex}].scopeLogs[${this.scopeIndex}].scope`)
+    }
+  }
+
+  private logRecord(start: number, end: number): void {
+    if (this.records + this.notes.rejected >= this.limits.maxRecords) throw tooManyRecords(this.limits.maxRecords)
+    const rowStart = this.writer.at
+    try {
+      this.writeRecord(start, end)
+      this.records++
+    } catch (error) {
+      if (!(error instanceof RecordError)) throw error
+      this.writer.at = rowStart
+      this.notes.reject(error.message)
+    }
+  }
+
+  private writeRecord(start: number, end: number): void {
+    const { reader, writer } = this
+    let timeLow = 0
+    let timeHigh = 0
+    let observedLow = 0
+    let observedHigh = 0
+    let severityNumber = 0
+    let flags = 0
+    let attributeCount = 0
+    this.severityText.clear()
+    this.body.clear()
+    this.traceId.clear()
+    this.spanId.clear()
+    this.eventName.clear()
+
+    reader.at = start
+    while (reader.at < end) {
+      const tag = reader.tag(end)
+      switch (tag) {
+        case recordTag.timeUnixNano:
+          timeLow = reader.fixed64(end)
+          timeHigh = reader.high
+          break
+        case recordTag.observedTimeUnixNano:
+          observedLow = reader.fixed64(end)
+          observedHigh = reader.high
+          break
+        case recordTag.severityNumber:
+          severityNumber = reader.varint64(end)
+          break
+        case recordTag.flags:
+          flags = reader.fixed32(end)
+          break
+        case recordTag.attributes:
+          this.noteAttribute(attributeCount++, end)
+          break
+        case recordTag.body:
+          this.readSpan(this.body, end)
+          break
+        case recordTag.severityText:
+          this.readSpan(this.severityText, end)
+          break
+        case recordTag.traceId:
+          this.readSpan(this.traceId, end)
+          break
+        case recordTag.spanId:
+          this.readSpan(this.spanId, end)
+          break
+        case recordTag.eventName:
+          this.readSpan(this.eventName, end)
+          break
+        default:
+          reader.skip(tag, end)
+      }
+    }
+    this.attributeCount = attributeCount
+
+    writer.uint32(this.records)
+    // Observed time first: it is what a record without a time falls back to.
+    this.resolveTime(observedLow, observedHigh, this.receivedLow, this.receivedHigh)
+    const fallbackLow = this.timeLow
+    const fallbackHigh = this.timeHigh
+    this.resolveTime(timeLow, timeHigh, fallbackLow, fallbackHigh)
+    writer.uint64(this.timeLow, this.timeHigh)
+    writer.uint64(fallbackLow, fallbackHigh)
+    this.writeId(this.traceId, 16, reasons.traceId)
+    this.writeId(this.spanId, 8, reasons.spanId)
+    writer.uint8(flags & 0xff)
+    this.writeSpan(this.severityText)
+    if (severityNumber > 0xff) this.notes.repair(reasons.severity)
+    writer.uint8(severityNumber <= 0xff ? severityNumber : 0)
+    if (this.body.start < 0) writer.uint8(0)
+    else this.writeAnyValue(writer, this.body.start, this.body.end)
+
+    this.namedEvent.clear()
+    this.uid.clear()
+    this.eventId.clear()
+    this.writeAttributes(writer)
+    this.writeEventName()
+    if (!this.writeStringValue(this.uid) && !this.writeStringValue(this.eventId)) writer.uint8(0)
+  }
+
+  private writeEventName(): void {
+    const { reader } = this
+    if (this.eventName.end > this.eventName.start) {
+      this.writeSpan(this.eventName)
+      return
+    }
+    if (this.writeStringValue(this.namedEvent)) return
+    const { body } = this
+    const text = body.start < 0 ? undefined : this.stringValue(body.start, body.end)
+    if (text === undefined || text.end - text.start > 256) this.writer.uint8(0)
+    else this.writer.text(eventNameFromBody(lenientUtf8.decode(reader.bytes.subarray(text.start, text.end))))
+  }
+
+  /** Writes the text of an AnyValue span if it is a string that is not empty. */
+  private writeStringValue(span: Span): boolean {
+    if (span.start < 0) return false
+    const text = this.stringValue(span.start, span.end)
+    if (text === undefined || text.end === text.start) return false
+    this.writer.string(this.reader.bytes, this.reader.view, text.start, text.end)
+    return true
+  }
+
+  /** The text's place if the AnyValue is a string. */
+  private stringValue(start: number, end: number): { start: number; end: number } | undefined {
+    const kind = this.anyValueKind(start, end)
+    return kind === anyValueTag.string ? { start: this.valueStart, end: this.valueEnd } : undefined
+  }
+
+  private resolveTime(low: number, high: number, fallbackLow: number, fallbackHigh: number): void {
+    // DateTime64(9) is an Int64 of nanoseconds: it ends in April 2262.
+    const beyond = high > 0x7fffffff
+    if (beyond) this.notes.repair(reasons.time)
+    const usable = !beyond && (low !== 0 || high !== 0)
+    this.timeLow = usable ? low : fallbackLow
+    this.timeHigh = usable ? high : fallbackHigh
+  }
+
+  /** Ids of all zeros are invalid by the specification and mean none. */
+  private writeId(span: Span, bytes: number, reason: string): void {
+    const { writer, reader } = this
+    const length = span.end - span.start
+    if (length !== bytes) {
+      if (length > 0) this.notes.repair(reason)
+      writer.uint8(0)
+      return
+    }
+    let seen = 0
+    for (let i = span.start; i < span.end; i++) seen |= reader.bytes[i] as number
+    if (seen === 0) writer.uint8(0)
+    else writer.hexString(reader.bytes, span.start, span.end)
+  }
+
+  private writeSpan(span: Span): void {
+    if (span.start < 0) this.writer.uint8(0)
+    else this.writer.string(this.reader.bytes, this.reader.view, span.start, span.end)
+  }
+
+  private readSpan(span: Span, end: number): void {
+    const length = this.reader.length(end)
+    span.start = this.reader.at
+    this.reader.at += length
+    span.end = this.reader.at
+  }
+
+  private countContainer(): void {
+    if (++this.containers > maxContainers) throw tooManyContainers()
+  }
+
+  private collectAttributes(start: number, end: number, attributesTag: number): void {
+    const { reader } = this
+    this.attributeCount = 0
+    if (start < 0) return
+    reader.at = start
+    while (reader.at < end) {
+      const tag = reader.tag(end)
+      if (tag !== attributesTag) {
+        reader.skip(tag, end)
+        continue
+      }
+      this.noteAttribute(this.attributeCount++, end)
+    }
+  }
+
+  /** Reads a length and jumps over as much: the attribute's place. */
+  private noteAttribute(index: number, end: number): void {
+    const { reader } = this
+    const length = reader.length(end)
+    if (index === this.limits.maxAttributes) throw new RecordError(reasons.attributes(this.limits.maxAttributes))
+    if (index * 2 === this.attributes.length) {
+      const larger = new Int32Array(this.attributes.length * 2)
+      larger.set(this.attributes)
+      this.attributes = larger
+    }
+    this.attributes[index * 2] = reader.at
+    this.attributes[index * 2 + 1] = reader.at += length
+  }
+
+  /** Writes the collected attributes as a Map, and notes where those lie that become columns of their own. */
+  private writeAttributes(writer: RowWriter): void {
+    const { reader, key, value } = this
+    const count = this.attributeCount
+    writer.varint(count)
+    for (let i = 0; i < count; i++) {
+      const start = this.attributes[2 * i] as number
+      const end = this.attributes[2 * i + 1] as number
+      if (this.writePlainAttribute(writer, start, end)) continue
+      this.keyValue(start, end)
+      this.noteNamed(value.start, value.end)
+      writer.string(reader.bytes, reader.view, key.start, key.end)
+      if (value.start < 0) writer.uint8(0)
+      else this.writeAnyValue(writer, value.start, value.end)
+    }
+  }
+
+  /**
+   * The attribute nearly every sender writes: a short key, then a short string, no other field. Its bytes are checked
+   * against exactly that form and copied; anything else takes the general way (-30 % of the time, bench/transcode).
+   */
+  private writePlainAttribute(writer: RowWriter, start: number, end: number): boolean {
+    const { bytes, view } = this.reader
+    if (end - start < 6 || end - start > 0x7f || bytes[start] !== keyValueTag.key) return false
+    const keyEnd = start + 2 + (bytes[start + 1] as number)
+    // Lengths below 128 are one byte; the sums below pin every one of them to the end of the attribute.
+    if (keyEnd + 4 > end || bytes[keyEnd] !== keyValueTag.value || bytes[keyEnd + 2] !== anyValueTag.string)
+      return false
+    const text = keyEnd + 4
+    if (keyEnd + 2 + (bytes[keyEnd + 1] as number) !== end || text + (bytes[keyEnd + 3] as number) !== end) return false
+    writer.string(bytes, view, start + 2, keyEnd)
+    writer.string(bytes, view, text, end)
+    const keyLength = keyEnd - start - 2
+    if (keyLength === 8 || keyLength === 10 || keyLength === 14) {
+      this.key.set(start + 2, keyEnd)
+      this.noteNamed(keyEnd + 2, end)
+    }
+    return true
+  }
+
+  /** Remembers the value (-1 = absent) if the key is one of ours; the length tells most keys apart without comparing a byte. */
+  private noteNamed(valueStart: number, valueEnd: number): void {
+    switch (this.key.end - this.key.start) {
+      case 8:
+        if (this.keyIs(eventIdKey)) this.eventId.set(valueStart, valueEnd)
+        return
+      case 10:
+        if (this.keyIs(eventNameKey)) this.namedEvent.set(valueStart, valueEnd)
+        return
+      case 14:
+        if (this.keyIs(uidKey)) this.uid.set(valueStart, valueEnd)
+    }
+  }
+
+  private keyIs(name: Uint8Array): boolean {
+    const { start, end } = this.key
+    if (end - start !== name.length) return false
+    for (let i = 0; i < name.length; i++) {
+      if (this.reader.bytes[start + i] !== name[i]) return false
+    }
+    return true
+  }
+
+  /** Finds `key` and `value` of a KeyValue; a missing key is empty, a missing value absent. */
+  private keyValue(start: number, end: number): void {
+    const { reader, key, value } = this
+    key.set(start, start)
+    value.clear()
+    reader.at = start
+    while (reader.at < end) {
+      const tag = reader.tag(end)
+      if (tag === keyValueTag.key) this.readSpan(key, end)
+      else if (tag === keyValueTag.value) this.readSpan(value, end)
+      else reader.skip(tag, end)
+    }
+  }
+
+  // The member of the AnyValue that anyValueKind() found: its place, or its number.
+  private valueStart = 0
+  private valueEnd = 0
+  private valueLow = 0
+  private valueHigh = 0
+  private valueDouble = 0
+
+  /** The tag of the member that is set (the last one, as for every oneof), 0 for an empty value. */
+  private anyValueKind(start: number, end: number): number {
+    const { reader } = this
+    let kind = 0
+    reader.at = start
+    while (reader.at < end) {
+      const tag = reader.tag(end)
+      switch (tag) {
+        case anyValueTag.string:
+        case anyValueTag.array:
+        case anyValueTag.kvlist:
+        case anyValueTag.bytes: {
+          const length = reader.length(end)
+          kind = tag
+          this.valueStart = reader.at
+          this.valueEnd = reader.at += length
+          break
+        }
+        case anyValueTag.bool:
+        case anyValueTag.int:
+          kind = tag
+          this.valueLow = reader.varint64(end)
+          this.valueHigh = reader.high
+          break
+        case anyValueTag.double:
+          kind = tag
+          this.valueDouble = reader.double(end)
+          break
+        default:
+          reader.skip(tag, end)
+      }
+    }
+    return kind
+  }
+
+  /** A String column that holds the value readably: text as it is, numbers in decimal, lists as JSON, bytes as base64. */
+  private writeAnyValue(writer: RowWriter, start: number, end: number): void {
+    const { reader } = this
+    switch (this.anyValueKind(start, end)) {
+      case 0:
+        writer.uint8(0)
+        return
+      case anyValueTag.string:
+        writer.string(reader.bytes, reader.view, this.valueStart, this.valueEnd)
+        return
+      case anyValueTag.bool:
+        writer.text(this.boolText())
+        return
+      case anyValueTag.int:
+        writer.text(this.intText())
+        return
+      case anyValueTag.double:
+        writer.text(doubleText(this.valueDouble))
+        return
+      case anyValueTag.bytes:
+        writer.varint(base64Length(this.valueEnd - this.valueStart))
+        writer.base64(reader.bytes, this.valueStart, this.valueEnd)
+        return
+      default: {
+        const place = writer.reserveVarint()
+        const first = writer.at
+        this.writeJson(writer, start, end, 1)
+        writer.fillVarint(place, writer.at - first)
+      }
+    }
+  }
+
+  /** An AnyValue as JSON. Recursion is bounded by `maxDepth`. */
+  private writeJson(writer: RowWriter, start: number, end: number, depth: number): void {
+    if (depth > this.limits.maxDepth) throw new RecordError(reasons.depth(this.limits.maxDepth))
+    const { reader } = this
+    switch (this.anyValueKind(start, end)) {
+      case 0:
+        writer.ascii('null')
+        return
+      case anyValueTag.string:
+        writer.jsonString(reader.bytes, this.valueStart, this.valueEnd)
+        return
+      case anyValueTag.bool:
+        writer.ascii(this.boolText())
+        return
+      case anyValueTag.int:
+        writer.ascii(this.intText())
+        return
+      case anyValueTag.double:
+        // JSON has no word for these numbers; ProtoJSON writes them as strings.
+        writer.ascii(Number.isFinite(this.valueDouble) ? doubleText(this.valueDouble) : `"${this.valueDouble}"`)
+        return
+      case anyValueTag.bytes:
+        writer.ascii('"')
+        writer.base64(reader.bytes, this.valueStart, this.valueEnd)
+        writer.ascii('"')
+        return
+      case anyValueTag.array:
+        this.writeJsonList(writer, this.valueStart, this.valueEnd, depth, false)
+        return
+      default:
+        this.writeJsonList(writer, this.valueStart, this.valueEnd, depth, true)
+    }
+  }
+
+  private writeJsonList(writer: RowWriter, start: number, end: number, depth: number, keyed: boolean): void {
+    const { reader, key, value } = this
+    writer.ascii(keyed ? '{' : '[')
+    let first = true
+    let at = start
+    while (at < end) {
+      reader.at = at
+      const tag = reader.tag(end)
+      if (tag !== listTag.values) {
+        reader.skip(tag, end)
+        at = reader.at
+        continue
+      }
+      const length = reader.length(end)
+      const itemStart = reader.at
+      at = itemStart + length
+      if (!first) writer.ascii(',')
+      first = false
+      if (!keyed) {
+        this.writeJson(writer, itemStart, at, depth + 1)
+        continue
+      }
+      this.keyValue(itemStart, at)
+      writer.jsonString(reader.bytes, key.start, key.end)
+      writer.ascii(':')
+      if (value.start < 0) writer.ascii('null')
+      else this.writeJson(writer, value.start, value.end, depth + 1)
+    }
+    writer.ascii(keyed ? '}' : ']')
+  }
+
+  private boolText(): string {
+    return this.valueLow !== 0 || this.valueHigh !== 0 ? 'true' : 'false'
+  }
+
+  private intText(): string {
+    const { valueLow, valueHigh } = this
+    if (valueHigh === 0) return String(valueLow)
+    return BigInt.asIntN(64, (BigInt(valueHigh) << 32n) | BigInt(valueLow)).toString()
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * The gateway's heartbeat: an `agnes.system` event with its counters, sent by OTLP to itself like anybody's event. So
+ * the pulse that health shows has gone the whole way, and its absence says that the way is blocked.
+ */
+import type { Telemetry } from '@agnes/instrumentation'
+import type { Ingest } from './ingest.ts'
+import type { Spool } from './spool/spool.ts'
+import type { SegmentLag, Writer } from './writer/writer.ts'
+
+export interface PulseOptions {
+  /** The gateway's own URL. */
+  readonly url: string
+  readonly everyMs: number
+  readonly ingest: Ingest
+  readonly spool: Spool
+  readonly writer: Writer
+  /** Wall clock, nanoseconds since 1970. */
+  readonly nowNs: () => bigint
+}
+
+export interface Pulse {
+  stop(): Promise<void>
+}
+
+const component = 'ingest-gateway'
+
+export function startPulse(options: PulseOptions): Pulse {
+  let telemetry: Telemetry | undefined
+  let timer: NodeJS.Timeout | undefined
+  let stopped = false
+
+  function beat(): void {
+    const { ingest, spool, writer, nowNs } = options
+    const { backlogBytes, backlogRecords, oldestReceivedAtNs } = spool.stats()
+    const { storedRecords, takeLags } = writer.stats()
+    const lagP99Ms = p99(takeLags())
+    telemetry?.recorder.system({
+      component,
+      event: 'heartbeat',
+      ...ingest.counters,
+      stored: storedRecords,
+      backlogBytes,
+      backlogRecords,
+      oldestSeconds: oldestReceivedAtNs === undefined ? 0 : Math.max(0, Number(nowNs() - oldestReceivedAtNs) / 1e9),
+      ...(lagP99Ms === undefined ? {} : { lagP99Ms }),
+    })
+  }
+
+  async function start(): Promise<void> {
+    // Loaded once the port is open: the SDK takes longer to load than the gateway to start.
+    const { startTelemetry } = await import('@agnes/instrumentation')
+    if (stopped) return
+    telemetry = startTelemetry({ serviceName: 'agnes-ingest-gateway', endpoint: options.url, warn: () => {} })
+    telemetry.recorder.system({ component, event: 'start', message: `listening on ${options.url}` })
+    beat()
+    timer = setInterval(beat, options.everyMs).unref()
+  }
+  const started = start()
+
+  return {
+    async stop() {
+      stopped = true
+      await started
+      clearInterval(timer)
+      telemetry?.recorder.system({ component, event: 'stop' })
+      await telemetry?.shutdown()
+    },
+  }
+}
+
+/** Of the records, not of the segments; undefined without any. */
+function p99(lags: readonly SegmentLag[]): number | undefined {
+  const total = lags.reduce((sum, lag) => sum + lag.records, 0)
+  let left = total * 0.01
+  for (const { lagMs, records } of [...lags].sort((a, b) => b.lagMs - a.lagMs)) {
+    left -= records
+    if (left <= 0) return Math.round(lagMs)
+  }
+  return undefined
+}

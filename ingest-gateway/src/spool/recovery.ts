@@ -1,0 +1,85 @@
+/**
+ * Taking over a segment that an earlier process left: keep every valid frame, set the rest aside.
+ * Nothing is ever thrown away here: bytes that are no valid frame are copied to `quarantine/` first.
+ */
+import { constants, mkdir, open, readFile, rename } from 'node:fs/promises'
+import path from 'node:path'
+import { type FoundFrame, type Scan, scanSegment } from './segment-file.ts'
+import type { SealedSegment } from './spool.ts'
+
+export interface RecoveredSegment extends SealedSegment {
+  readonly requestHashes: readonly Uint8Array[]
+  /** The sequence number after the last record; undefined for a segment without frames. */
+  readonly nextSeq: bigint | undefined
+  /** Damaged frames that were set aside; a torn tail does not count, it was never acknowledged. */
+  readonly quarantinedFrames: number
+}
+
+/** Reads a segment back. If it holds damage, the file is replaced by one with its valid frames only. */
+export async function recoverSegment(
+  file: string,
+  quarantine: string,
+  log: (line: string) => void,
+): Promise<RecoveredSegment> {
+  const bytes = await readFile(file)
+  const scan = scanSegment(bytes)
+  const { frames, damages } = scan
+  if (damages.length > 0) {
+    await setAside(file, quarantine, bytes, scan, log)
+    await replaceByValidFrames(file, bytes, frames)
+  }
+  const first = frames[0]
+  const last = frames[frames.length - 1]
+  return {
+    path: file,
+    batchId: first?.batchId ?? '',
+    bytes: frames.reduce((total, frame) => total + frameBytes(frame), 0),
+    records: frames.reduce((total, frame) => total + frame.records, 0),
+    firstReceivedAtNs: first?.receivedAtNs ?? 0n,
+    lastReceivedAtNs: last?.receivedAtNs ?? 0n,
+    recovered: true,
+    requestHashes: frames.map((frame) => frame.requestHash),
+    nextSeq: last === undefined ? undefined : last.seq + BigInt(last.records),
+    quarantinedFrames: damages.filter((damage) => damage.reason !== 'torn tail').length,
+  }
+}
+
+async function setAside(
+  file: string,
+  quarantine: string,
+  bytes: Buffer,
+  { damages }: Scan,
+  log: (line: string) => void,
+): Promise<void> {
+  await mkdir(quarantine, { recursive: true, mode: 0o700 })
+  for (const { offset, length, reason } of damages) {
+    const name = `${path.basename(file)}.${offset}.${reason.replaceAll(' ', '-')}`
+    await writeDurably(path.join(quarantine, name), [bytes.subarray(offset, offset + length)])
+    log(`spool: ${reason} in ${path.basename(file)} at byte ${offset}: ${length} bytes set aside as quarantine/${name}`)
+  }
+}
+
+async function replaceByValidFrames(file: string, bytes: Buffer, frames: readonly FoundFrame[]): Promise<void> {
+  const temporary = `${file}.tmp`
+  await writeDurably(
+    temporary,
+    frames.map((frame) => bytes.subarray(frame.offset, frame.offset + frameBytes(frame))),
+  )
+  await rename(temporary, file)
+  const directory = await open(path.dirname(file), constants.O_RDONLY)
+  await directory.sync().finally(() => directory.close())
+}
+
+async function writeDurably(file: string, parts: readonly Uint8Array[]): Promise<void> {
+  const handle = await open(file, 'w', 0o600)
+  try {
+    for (const part of parts) await handle.writeFile(part)
+    await handle.datasync()
+  } finally {
+    await handle.close()
+  }
+}
+
+function frameBytes(frame: FoundFrame): number {
+  return frame.headerBytes + frame.payloadBytes
+}

@@ -1,0 +1,73 @@
+/** Segment files: their names, and what is found in one when it is read back. */
+import path from 'node:path'
+import { crc32 } from 'node:zlib'
+import { decodeFrameHeader, type FrameHeader, findMagic } from './frame.ts'
+
+/** `seg-<sequence number of the first record, 16 hexadecimal digits>.rowbinary`: the names sort in order of arrival. */
+export function segmentName(firstSeq: bigint): string {
+  return `seg-${firstSeq.toString(16).padStart(16, '0')}.rowbinary`
+}
+
+/** The sequence number in a segment's name; undefined for any other file. */
+export function firstSeqOf(name: string): bigint | undefined {
+  const match = /^seg-([0-9a-f]{16})\.rowbinary$/.exec(name)
+  return match?.[1] === undefined ? undefined : BigInt(`0x${match[1]}`)
+}
+
+export interface FoundFrame extends FrameHeader {
+  /** Where the frame starts in the file. */
+  readonly offset: number
+}
+
+/** Bytes that are no valid frame. */
+export interface Damage {
+  readonly offset: number
+  readonly length: number
+  readonly reason: 'torn tail' | 'damaged header' | 'damaged payload'
+}
+
+export interface Scan {
+  readonly frames: readonly FoundFrame[]
+  readonly damages: readonly Damage[]
+}
+
+/**
+ * Finds the valid frames of a segment. A frame whose payload is damaged is stepped over by its length; after a damaged
+ * header the search goes on at the next byte sequence that is a valid header. What reaches the end of the file without
+ * a valid frame after it is a torn tail: a write that was cut off and never acknowledged.
+ */
+export function scanSegment(bytes: Buffer): Scan {
+  const frames: FoundFrame[] = []
+  const damages: Damage[] = []
+  let at = 0
+  while (at < bytes.length) {
+    const header = decodeFrameHeader(bytes.subarray(at))
+    if (header === undefined) {
+      const next = nextHeader(bytes, at + 1)
+      damages.push({ offset: at, length: next - at, reason: next === bytes.length ? 'torn tail' : 'damaged header' })
+      at = next
+      continue
+    }
+    const payloadAt = at + header.headerBytes
+    const end = payloadAt + header.payloadBytes
+    if (end > bytes.length) {
+      damages.push({ offset: at, length: bytes.length - at, reason: 'torn tail' })
+      break
+    }
+    if (crc32(bytes.subarray(payloadAt, end)) === header.payloadCrc) frames.push({ ...header, offset: at })
+    else damages.push({ offset: at, length: end - at, reason: end === bytes.length ? 'torn tail' : 'damaged payload' })
+    at = end
+  }
+  return { frames, damages }
+}
+
+function nextHeader(bytes: Buffer, from: number): number {
+  for (let at = findMagic(bytes, from); at >= 0; at = findMagic(bytes, at + 1)) {
+    if (decodeFrameHeader(bytes.subarray(at)) !== undefined) return at
+  }
+  return bytes.length
+}
+
+export function segmentPath(directory: string, firstSeq: bigint): string {
+  return path.join(directory, segmentName(firstSeq))
+}

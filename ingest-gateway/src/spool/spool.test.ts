@@ -1,0 +1,213 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { decodeFrameHeader } from './frame.ts'
+import { scanSegment } from './segment-file.ts'
+import { openSpool, type Spool, type SpoolRequest } from './spool.ts'
+
+let directory: string
+const opened: Spool[] = []
+
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'agnes-spool-'))
+})
+afterEach(async () => {
+  for (const spool of opened.splice(0)) await spool.close()
+  await rm(directory, { recursive: true })
+})
+
+async function open(options: { segmentBytes?: number; sealAfterMs?: number } = {}): Promise<Spool> {
+  const spool = await openSpool({ directory, sealAfterMs: 1, ...options })
+  opened.push(spool)
+  return spool
+}
+
+const noon = 1_795_000_000_000_000_000n
+
+function request(text: string, fields: Partial<SpoolRequest> = {}): SpoolRequest {
+  const payload = Buffer.from(text)
+  return { tenant: 'default', receivedAtNs: noon, requestHash: Buffer.alloc(16, text), records: 1, payload, ...fields }
+}
+
+async function segments(): Promise<string[]> {
+  return (await readdir(directory)).filter((name) => name.startsWith('seg-')).sort()
+}
+
+/** The payloads of all frames in a segment file, as text. */
+async function payloads(file: string): Promise<string[]> {
+  const bytes = await readFile(file)
+  return scanSegment(bytes).frames.map(({ offset, headerBytes, payloadBytes }) =>
+    bytes.toString('utf8', offset + headerBytes, offset + headerBytes + payloadBytes),
+  )
+}
+
+describe('what was acknowledged', () => {
+  test('is in the segment file as soon as append resolves', async () => {
+    const spool = await open()
+    await spool.append(request('one'))
+    await spool.append(request('two'))
+    const [name] = await segments()
+    expect(await payloads(path.join(directory, name ?? ''))).toEqual(['one', 'two'])
+  })
+
+  test('comes back after a restart, in order, under the batch id and the sequence it was written with', async () => {
+    const first = await open()
+    await Promise.all(['one', 'two', 'three'].map((text) => first.append(request(text, { records: 10 }))))
+    await first.close()
+
+    const second = await open()
+    const segment = await second.nextSealed()
+    expect(segment).toMatchObject({ records: 30, recovered: true })
+    const bytes = await readFile(segment?.path ?? '')
+    const headers = scanSegment(bytes).frames
+    expect(headers.map((header) => header.seq)).toEqual([1n, 11n, 21n])
+    expect(new Set(headers.map((header) => header.batchId))).toEqual(new Set([segment?.batchId]))
+    expect(second.recoveredHashes).toHaveLength(3)
+  })
+
+  test('keeps its sequence numbers: they are never given twice, even when everything was drained in between', async () => {
+    for (const [round, expected] of [1n, 4n, 7n].entries()) {
+      const spool = await open()
+      await spool.append(request(`round ${round}`, { records: 3 }))
+      const segment = await spool.nextSealed()
+      if (segment === undefined) throw new Error('no segment')
+      expect(decodeFrameHeader(await readFile(segment.path))?.seq).toBe(expected)
+      await spool.remove(segment)
+      await spool.close()
+    }
+  })
+
+  test('counts as backlog until it is removed', async () => {
+    const spool = await open()
+    await spool.append(request('one', { records: 7 }))
+    expect(spool.stats()).toMatchObject({ backlogRecords: 7, backlogSegments: 1, oldestReceivedAtNs: noon })
+    const segment = await spool.nextSealed()
+    if (segment === undefined) throw new Error('no segment')
+    expect(spool.stats()).toMatchObject({ backlogRecords: 7, oldestReceivedAtNs: noon })
+    await spool.remove(segment)
+    expect(spool.stats()).toMatchObject({ backlogRecords: 0, backlogBytes: 0, oldestReceivedAtNs: undefined })
+  })
+})
+
+describe('a segment is sealed', () => {
+  test('when it is full', async () => {
+    const spool = await open({ segmentBytes: 1000, sealAfterMs: 60_000 })
+    for (let i = 0; i < 4; i++) await spool.append(request('x'.repeat(600)))
+    expect(await segments()).toHaveLength(2)
+    expect(await spool.nextSealed()).toMatchObject({ records: 2 })
+  })
+
+  test('when the receive day changes: a batch is one partition of the table', async () => {
+    const spool = await open({ sealAfterMs: 60_000 })
+    const midnight = (noon / 86_400_000_000_000n + 1n) * 86_400_000_000_000n
+    await Promise.all([
+      spool.append(request('before', { receivedAtNs: midnight - 1n })),
+      spool.append(request('after', { receivedAtNs: midnight })),
+    ])
+    const segment = await spool.nextSealed()
+    expect(await payloads(segment?.path ?? '')).toEqual(['before'])
+  })
+
+  test('when the writer waits for work and it is old enough', async () => {
+    const spool = await open({ sealAfterMs: 20 })
+    const sealed = spool.nextSealed()
+    await spool.append(request('one'))
+    await expect(sealed).resolves.toMatchObject({ records: 1, recovered: false })
+  })
+})
+
+describe('after a crash', () => {
+  test('a frame cut at any byte is set aside and the frames before it are kept', async () => {
+    const spool = await open()
+    for (const text of ['one', 'two', 'three']) await spool.append(request(text))
+    await spool.close()
+    const [name = ''] = await segments()
+    const whole = await readFile(path.join(directory, name))
+    const lastFrame = scanSegment(whole).frames[2]?.offset ?? 0
+    for (let cut = lastFrame + 1; cut < whole.length; cut++) {
+      await writeFile(path.join(directory, name), whole.subarray(0, cut))
+      const reopened = await open()
+      const segment = await reopened.nextSealed()
+      expect(await payloads(segment?.path ?? '')).toEqual(['one', 'two'])
+      await reopened.close()
+    }
+    const [torn = ''] = await readdir(path.join(directory, 'quarantine'))
+    expect(torn).toContain('torn-tail')
+  })
+
+  test('a tail of zeros (a file extended but never written) is set aside', async () => {
+    const spool = await open()
+    await spool.append(request('one'))
+    await spool.close()
+    const file = path.join(directory, (await segments())[0] ?? '')
+    await writeFile(file, Buffer.concat([await readFile(file), Buffer.alloc(4096)]))
+    const segment = await (await open()).nextSealed()
+    expect(await payloads(segment?.path ?? '')).toEqual(['one'])
+  })
+})
+
+describe('bit rot', () => {
+  test('a flipped bit anywhere costs exactly the frame it is in, and is never delivered', async () => {
+    const spool = await open()
+    const texts = ['first frame', 'second frame', 'third frame', 'fourth frame']
+    for (const text of texts) await spool.append(request(text))
+    await spool.close()
+    const whole = await readFile(path.join(directory, (await segments())[0] ?? ''))
+    const offsets = scanSegment(whole).frames.map((frame) => frame.offset)
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: whole.length - 1 }), fc.integer({ min: 0, max: 7 }), (at, bit) => {
+        const damaged = Buffer.from(whole)
+        damaged[at] = (damaged[at] ?? 0) ^ (1 << bit)
+        const hit = offsets.findLastIndex((offset) => offset <= at)
+        const { frames, damages } = scanSegment(damaged)
+        expect(frames.map((frame) => frame.offset)).toEqual(offsets.filter((_, i) => i !== hit))
+        expect(damages).toHaveLength(1)
+        // Together they account for every byte.
+        const kept = frames.reduce((total, frame) => total + frame.headerBytes + frame.payloadBytes, 0)
+        expect(kept + (damages[0]?.length ?? 0)).toBe(whole.length)
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
+  test('the damaged frame is kept in quarantine, byte for byte, and counted', async () => {
+    const spool = await open()
+    for (const text of ['one', 'two', 'three']) await spool.append(request(text))
+    await spool.close()
+    const file = path.join(directory, (await segments())[0] ?? '')
+    const bytes = await readFile(file)
+    const second = scanSegment(bytes).frames[1]
+    if (second === undefined) throw new Error('no frame')
+    const at = second.offset + second.headerBytes
+    bytes[at] = (bytes[at] ?? 0) ^ 1
+    await writeFile(file, bytes)
+
+    const reopened = await open()
+    expect(reopened.stats().quarantinedFrames).toBe(1)
+    expect(await payloads((await reopened.nextSealed())?.path ?? '')).toEqual(['one', 'three'])
+    const [name = ''] = await readdir(path.join(directory, 'quarantine'))
+    expect(await readFile(path.join(directory, 'quarantine', name))).toEqual(
+      bytes.subarray(second.offset, at + second.payloadBytes),
+    )
+  })
+})
+
+test('a directory that cannot be written is refused with its name and what to do', async () => {
+  const file = path.join(directory, 'a-file')
+  await writeFile(file, '')
+  await expect(openSpool({ directory: path.join(file, 'spool') })).rejects.toMatchObject({
+    code: 'spool_directory',
+    hint: expect.stringContaining('AGNES_DATA_DIR'),
+  })
+})
+
+test('appends after close are refused, those before it are on disk', async () => {
+  const spool = await open()
+  const before = spool.append(request('before'))
+  const closing = spool.close()
+  await before
+  await closing
+  await expect(spool.append(request('after'))).rejects.toThrow('stopping')
+})

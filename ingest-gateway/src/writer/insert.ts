@@ -1,0 +1,129 @@
+/**
+ * One segment, one INSERT, exactly once.
+ *
+ * The token makes ClickHouse refuse a second insert of the same batch within its window; but its log of tokens is not
+ * durable, so after anything uncertain we look for the batch id before sending again. That look-up is the guarantee.
+ */
+import { createReadStream } from 'node:fs'
+import { type ClickHouseClient, ClickHouseError, type ClickHouseSettings } from '@clickhouse/client'
+import { groupColumnNames, recordColumnNames } from '../otlp/layout.ts'
+import { frameStructure } from '../spool/frame.ts'
+import type { SealedSegment } from '../spool/spool.ts'
+
+/** How ClickHouse gets at a segment: the embedded engine opens the file itself, a server is sent the bytes. */
+export type SegmentTransport = 'file' | 'stream'
+
+export type InsertOutcome =
+  | { readonly kind: 'stored' }
+  /** Nothing was written: try again. */
+  | { readonly kind: 'refused'; readonly cause: Error }
+  /** It may or may not have been written: look before trying again. */
+  | { readonly kind: 'uncertain'; readonly cause: Error }
+
+/**
+ * Everything that decides how blocks form or duplicates are told is pinned, never left to a server's defaults
+ * (async_insert is on by default from ClickHouse 26.3). The sizes make one block, hence one part, of a segment.
+ */
+const insertSettings: ClickHouseSettings = {
+  async_insert: 0,
+  insert_deduplicate: 1,
+  wait_end_of_query: 1,
+  max_insert_threads: '1',
+  max_block_size: '1048576',
+  max_insert_block_size: '1048576',
+  min_insert_block_size_rows: '100000000',
+  min_insert_block_size_bytes: '4294967296',
+  input_format_parallel_parsing: 0,
+}
+
+const columns = ['TenantId', 'ReceivedAt', 'BatchId', 'Seq', 'EventId', ...groupColumnNames, ...recordColumnNames]
+
+/** The SELECT over a source of frames; the resource and scope of a group are repeated for its records here, in columns. */
+function selectFrom(source: string, where = ''): string {
+  const groups = groupColumnNames.map((name) => `g.${name} AS ${name}`).join(', ')
+  const records = recordColumnNames.map((name) => `r.${name} AS ${name}`).join(', ')
+  return `SELECT TenantId, ReceivedAt, BatchId, FrameSeq + r.Index AS Seq,
+    if(r.EventId = '', concat(toString(BatchId), '-', toString(Seq)), r.EventId) AS EventId,
+    ${groupColumnNames.join(', ')}, ${records}
+  FROM (
+    SELECT TenantId, ReceivedAt, BatchId, FrameSeq, ${groups}, g.Records AS Records
+    FROM ${source} ARRAY JOIN Groups AS g
+  ) ARRAY JOIN Records AS r ${where}`
+}
+
+const fromFile = `file({path:String}, 'RowBinary', '${frameStructure}')`
+const fromBody = `input('${frameStructure}')`
+/** Rows of this batch that are there already stay out: for a batch that was cut in the middle. */
+const onlyMissing = 'WHERE Seq NOT IN (SELECT Seq FROM otel_logs WHERE BatchId = {batch:UUID})'
+
+export async function insertSegment(
+  client: ClickHouseClient,
+  segment: SealedSegment,
+  transport: SegmentTransport,
+  mode: 'all' | 'missing' = 'all',
+): Promise<InsertOutcome> {
+  const where = mode === 'missing' ? onlyMissing : ''
+  const insert = `INSERT INTO otel_logs (${columns.join(', ')})`
+  const clickhouse_settings: ClickHouseSettings = {
+    ...insertSettings,
+    insert_deduplication_token: mode === 'missing' ? `${segment.batchId}-missing` : segment.batchId,
+  }
+  try {
+    if (transport === 'file') {
+      await client.command({
+        query: `${insert} ${selectFrom(fromFile, where)}`,
+        query_params: { path: segment.path, ...(mode === 'missing' ? { batch: segment.batchId } : {}) },
+        clickhouse_settings,
+      })
+    } else {
+      const { stream } = await client.exec({
+        query: `${insert} ${selectFrom(fromBody, where)} FORMAT RowBinary`,
+        values: createReadStream(segment.path, { highWaterMark: 1 << 20 }),
+        ...(mode === 'missing' ? { query_params: { batch: segment.batchId } } : {}),
+        clickhouse_settings,
+      })
+      stream.resume()
+    }
+    return { kind: 'stored' }
+  } catch (error) {
+    return classify(error as Error)
+  }
+}
+
+/**
+ * Rows of the batch that are in ClickHouse.
+ * The bounds on ReceivedAt (the partition key) keep the look-up to the parts of that day.
+ */
+export async function storedRecords(client: ClickHouseClient, segment: SealedSegment): Promise<number> {
+  const result = await client.query({
+    query: `SELECT count() AS stored FROM otel_logs
+      WHERE BatchId = {batch:UUID}
+        AND ReceivedAt >= fromUnixTimestamp64Nano({first:Int64}) AND ReceivedAt <= fromUnixTimestamp64Nano({last:Int64})`,
+    query_params: {
+      batch: segment.batchId,
+      first: segment.firstReceivedAtNs.toString(),
+      last: segment.lastReceivedAtNs.toString(),
+    },
+    format: 'JSONEachRow',
+    clickhouse_settings: { max_execution_time: 60 },
+  })
+  const [row] = await result.json<{ stored: string | number }>()
+  return Number(row?.stored ?? 0)
+}
+
+/** Errors of the query itself, before any block was written. */
+const refusedCodes = new Set([
+  '60', // UNKNOWN_TABLE
+  '81', // UNKNOWN_DATABASE
+  '62', // SYNTAX_ERROR
+  '164', // READONLY
+  '252', // TOO_MANY_PARTS
+  '516', // AUTHENTICATION_FAILED
+  '497', // ACCESS_DENIED
+])
+
+function classify(error: Error): InsertOutcome {
+  if (error instanceof ClickHouseError && refusedCodes.has(error.code)) return { kind: 'refused', cause: error }
+  if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') return { kind: 'refused', cause: error }
+  return { kind: 'uncertain', cause: error }
+}

@@ -1,0 +1,3 @@
+export { currentContext, type EventContext, runWithContext, setContext } from './context.ts'
+export { createRecorder, type EmitOptions, type Recorder, type RecorderStats } from './recorder.ts'
+export { startTelemetry, type Telemetry, type TelemetryOptions } from './telemetry.ts'

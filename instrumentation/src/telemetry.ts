@@ -1,0 +1,118 @@
+/**
+ * Start-up: the OpenTelemetry SDK with one log pipeline to an OTLP/HTTP endpoint, bounded in memory and in patience.
+ * Standard OTEL_* variables are honoured where no option is given. @see OpenTelemetry environment variable specification
+ */
+import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api'
+import { logs } from '@opentelemetry/api-logs'
+import { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-proto'
+import { resourceFromAttributes } from '@opentelemetry/resources'
+import { BatchLogRecordProcessor } from '@opentelemetry/sdk-logs'
+import { NodeSDK } from '@opentelemetry/sdk-node'
+import { ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions'
+import { createRecorder, type Recorder } from './recorder.ts'
+
+export interface TelemetryOptions {
+  /** `service.name`; else OTEL_SERVICE_NAME. */
+  readonly serviceName?: string
+  readonly serviceVersion?: string
+  /** `deployment.environment.name`: production, staging, … */
+  readonly environment?: string
+  /** Base URL of an OTLP/HTTP receiver; else OTEL_EXPORTER_OTLP_(LOGS_)ENDPOINT, else http://127.0.0.1:4318. */
+  readonly endpoint?: string
+  readonly headers?: Readonly<Record<string, string>>
+  /** Records that may wait; beyond it the newest are dropped. */
+  readonly maxQueueSize?: number
+  /** Milliseconds a record waits for others to travel with. */
+  readonly scheduledDelayMs?: number
+  /** Called with one line when sending fails; at most once in ten seconds. Written to standard error unless told. */
+  readonly warn?: (line: string) => void
+}
+
+export interface Telemetry {
+  readonly recorder: Recorder
+  /** Resolves when everything recorded so far was answered by the receiver, or after `timeoutMs`. */
+  flush(timeoutMs?: number): Promise<void>
+  /** Flushes within a few seconds, then stops. Never throws. */
+  shutdown(): Promise<void>
+}
+
+const exportTimeoutMs = 10_000
+const shutdownMs = 3_000
+const warnEveryMs = 10_000
+
+/** Starts the SDK for this process. The process may end while it runs: it keeps nothing alive. */
+export function startTelemetry(options: TelemetryOptions = {}): Telemetry {
+  diag.setLogger(warnings(options.warn ?? ((line) => process.stderr.write(`${line}\n`))), {
+    logLevel: DiagLogLevel.ERROR,
+    suppressOverrideMessage: true,
+  })
+  const exporter = new OTLPLogExporter({
+    ...(options.endpoint === undefined ? {} : { url: `${options.endpoint.replace(/\/+$/, '')}/v1/logs` }),
+    ...(options.headers === undefined ? {} : { headers: { ...options.headers } }),
+    timeoutMillis: exportTimeoutMs,
+  })
+  const processor = new BatchLogRecordProcessor({
+    exporter,
+    maxQueueSize: options.maxQueueSize ?? 2_048,
+    maxExportBatchSize: Math.min(512, options.maxQueueSize ?? 512),
+    scheduledDelayMillis: options.scheduledDelayMs ?? 1_000,
+    exportTimeoutMillis: exportTimeoutMs,
+  })
+  const sdk = new NodeSDK({
+    autoDetectResources: false,
+    resource: resourceFromAttributes({
+      [ATTR_SERVICE_NAME]: options.serviceName ?? 'agnes',
+      ...(options.serviceVersion === undefined ? {} : { [ATTR_SERVICE_VERSION]: options.serviceVersion }),
+      ...(options.environment === undefined ? {} : { 'deployment.environment.name': options.environment }),
+    }),
+    logRecordProcessors: [processor],
+    // Logs only: without these the SDK would start exporters for traces and metrics of its own accord.
+    spanProcessors: [],
+    metricReaders: [],
+    instrumentations: [],
+  })
+  sdk.start()
+  const recorder = createRecorder(logs.getLogger('@agnes/instrumentation'))
+  return {
+    recorder,
+    flush: (timeoutMs = shutdownMs) => within(timeoutMs, processor.forceFlush()),
+    shutdown: async () => {
+      await within(shutdownMs, sdk.shutdown())
+      logs.disable()
+    },
+  }
+}
+
+/** Resolves when the work is done or the time is over; its errors were reported by the SDK already. */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms).unref()
+  })
+  await Promise.race([
+    work.then(
+      () => undefined,
+      () => undefined,
+    ),
+    late,
+  ])
+  clearTimeout(timer)
+}
+
+/** The SDK reports every failed export; one line in a while is enough for a host. */
+function warnings(write: (line: string) => void): DiagLogger {
+  let last = Number.NEGATIVE_INFINITY
+  const ignore = (): void => {}
+  return {
+    error: (message) => {
+      if (performance.now() - last < warnEveryMs) return
+      last = performance.now()
+      const text = typeof message === 'string' ? message : 'export failed'
+      write(`telemetry: events could not be sent: ${text.split('\n', 1)[0]?.slice(0, 300)}`)
+    },
+    warn: ignore,
+    info: ignore,
+    debug: ignore,
+    verbose: ignore,
+  }
+}

@@ -1,0 +1,21 @@
+/** docs/configuration.md from the zod schema. */
+import { variables } from '@agnes/config'
+
+export function configurationReference() {
+  const rows = Object.entries(variables).map(
+    ([name, { default: value, description }]) =>
+      `| \`${name}\` | ${value === undefined ? 'unset' : `\`${value}\``} | ${description} |`,
+  )
+  return `# Configuration
+
+Environment variables; a \`.env\` file in the working directory is read too (the environment wins, an empty variable counts
+as unset). They are checked at start: an unknown \`AGNES_*\` name is refused with a suggestion, a bad value with what it
+takes. \`agnes doctor\` prints what is in force and where it came from.
+
+| variable | default | meaning |
+|---|---|---|
+${rows.join('\n')}
+
+This page is generated from \`config/src/schema.ts\` by \`npm run generate\`.
+`
+}

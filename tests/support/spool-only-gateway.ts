@@ -1,0 +1,49 @@
+/** A gateway whose ClickHouse is away: whatever it takes stays in the spool, where a test can count it. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { startGateway } from '../../ingest-gateway/src/gateway.ts'
+import { freePort } from './processes.ts'
+
+export interface SpoolOnlyGateway {
+  readonly port: number
+  readonly url: string
+  /** Lines the gateway logged. */
+  readonly logged: readonly string[]
+  /** Numbers of `/healthz`, of which `backlogRecords` are the records on disk. */
+  counts(): Record<'received' | 'duplicate' | 'rejected' | 'backlogRecords', number>
+  stop(): Promise<void>
+}
+
+export interface SpoolOnlyOptions {
+  readonly maxBodyBytes?: number
+  readonly maxDecodedBytes?: number
+}
+
+export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Promise<SpoolOnlyGateway> {
+  const dataDir = await mkdtemp(path.join(tmpdir(), 'agnes-gateway-'))
+  const logged: string[] = []
+  const gateway = await startGateway({
+    config: {
+      dataDir,
+      host: '127.0.0.1',
+      otlpPort: 0,
+      maxBodyBytes: options.maxBodyBytes ?? 8 * 1024 * 1024,
+      maxDecodedBytes: options.maxDecodedBytes ?? 64 * 1024 * 1024,
+      clickhouseUrl: undefined,
+    },
+    clickhouseUrl: `http://127.0.0.1:${await freePort()}/agnes`,
+    heartbeatMs: 0,
+    log: (line) => logged.push(line),
+  })
+  return {
+    port: gateway.port,
+    url: gateway.url,
+    logged,
+    counts: () => gateway.health().details as ReturnType<SpoolOnlyGateway['counts']>,
+    async stop() {
+      await gateway.stop()
+      await rm(dataDir, { recursive: true })
+    },
+  }
+}

@@ -1,0 +1,14 @@
+import { defineConfig } from 'vitest/config'
+
+// In-process imports of rooms resolve to their sources; child processes run what `tsc -b` built.
+export default defineConfig({
+  resolve: { conditions: ['source'] },
+  ssr: { resolve: { conditions: ['source'] } },
+  test: {
+    include: ['*/src/**/*.test.ts', 'tests/**/*.test.ts'],
+    exclude: ['**/dist/**', '**/node_modules/**'],
+    pool: 'forks',
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+  },
+})
