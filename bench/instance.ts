@@ -7,7 +7,7 @@ import path from 'node:path'
 import { createAgnesClient, migrate } from '@agnes/clickhouse'
 import type { ClickHouseClient } from '@clickhouse/client'
 
-const main = path.join(import.meta.dirname, '..', '..', 'cli', 'dist', 'main.js')
+export const main = path.join(import.meta.dirname, '..', '..', 'cli', 'dist', 'main.js')
 
 export interface Instance {
   readonly otlpUrl: string

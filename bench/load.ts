@@ -10,10 +10,18 @@ export interface Template {
   readonly idOffsets: readonly number[]
 }
 
-/** A copy of the template with the ids `first … first + records - 1`. */
+/** A copy of the template with the ids `first … first + records - 1`, zeros before them. */
 export function stamp({ body, idOffsets }: Template, first: number): Buffer {
   const copy = Buffer.from(body)
-  for (const [i, offset] of idOffsets.entries()) copy.write(String(first + i).padStart(digits, '0'), offset, 'latin1')
+  for (let i = 0; i < idOffsets.length; i++) {
+    let rest = first + i
+    // Digit by digit: the load must not be what is measured.
+    for (let at = (idOffsets[i] as number) + digits - 1; rest > 0; at--) {
+      const tens = Math.floor(rest / 10)
+      copy[at] = 0x30 + rest - tens * 10
+      rest = tens
+    }
+  }
   return copy
 }
 
@@ -111,6 +119,7 @@ function template(body: Buffer): Template {
   const idOffsets: number[] = []
   const marker = '#'.repeat(digits)
   for (let at = body.indexOf(marker); at >= 0; at = body.indexOf(marker, at + digits)) idOffsets.push(at)
+  for (const at of idOffsets) body.fill(0x30, at, at + digits)
   return { body, idOffsets }
 }
 

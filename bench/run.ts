@@ -1,10 +1,14 @@
-/** `npm run bench [transcode|ingest …]`: all of them without arguments. */
+/** `npm run bench [transcode|ingest|query|up …]`: all of them without arguments. */
 import { benchIngest } from './ingest.ts'
+import { benchQuery } from './query.ts'
 import { benchTranscode } from './transcode.ts'
+import { benchUp } from './up.ts'
 
 const benches: Readonly<Record<string, () => void | Promise<void>>> = {
   transcode: benchTranscode,
   ingest: benchIngest,
+  query: benchQuery,
+  up: benchUp,
 }
 
 const names = process.argv.slice(2)

@@ -1,5 +1,5 @@
-/** Finding a running instance: from the configuration, or from the note `agnes up` leaves when ports were free to choose. */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+/** Finding a running instance: from the configuration, and from the note `agnes up` leaves beside its data. */
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Config } from '@agnes/config'
 
@@ -10,41 +10,70 @@ export interface Instance {
 
 interface RunNote extends Instance {
   readonly pid: number
+  /** Tells the process from a later one with the same pid; empty where the system does not say. */
+  readonly started: string
 }
 
-function noteFile(config: Config): string {
-  return path.join(config.dataDir, 'run.json')
+/**
+ * Leaves the note; readable by its owner only, because the URL of a server may hold a password.
+ * @returns removes it again
+ */
+export function writeRunNote(config: Pick<Config, 'dataDir'>, { clickhouseUrl, otlpUrl }: Instance): () => void {
+  const file = noteFile(config)
+  const note: RunNote = { clickhouseUrl, otlpUrl, pid: process.pid, started: startOf(process.pid) }
+  const temporary = `${file}.${process.pid}`
+  rmSync(temporary, { force: true })
+  writeFileSync(temporary, `${JSON.stringify(note)}\n`, { mode: 0o600, flag: 'wx' })
+  renameSync(temporary, file)
+  return () => rmSync(file, { force: true })
 }
 
-/** Readable by its owner only: the URL of a server may hold a password. */
-export function writeRunNote(config: Config, instance: Instance): void {
-  writeFileSync(noteFile(config), `${JSON.stringify({ ...instance, pid: process.pid })}\n`, { mode: 0o600 })
-}
-
-export function removeRunNote(config: Config): void {
-  rmSync(noteFile(config), { force: true })
-}
-
-/** Where the instance of this configuration answers, or would. */
+/**
+ * Where the instance of this configuration answers, or would. A server that the configuration names comes first; the
+ * note comes before ports, which may be 0.
+ */
 export function findInstance(config: Config): Instance {
-  return runningNote(config) ?? configured(config)
-}
-
-function configured(config: Config): Instance {
+  const note = readRunNote(config)
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
   return {
-    clickhouseUrl: config.clickhouseUrl ?? `http://${host}:${config.clickhousePort}/agnes`,
-    otlpUrl: `http://${host}:${config.otlpPort}`,
+    clickhouseUrl: config.clickhouseUrl ?? note?.clickhouseUrl ?? `http://${host}:${config.clickhousePort}/agnes`,
+    otlpUrl: note?.otlpUrl ?? `http://${host}:${config.otlpPort}`,
   }
 }
 
-/** The note counts only while the process that wrote it lives: it may have been killed. */
-function runningNote(config: Config): Instance | undefined {
+/** The note of the process that runs now; one that was killed leaves its note behind, which counts for nothing. */
+function readRunNote(config: Pick<Config, 'dataDir'>): RunNote | undefined {
   try {
-    const note = JSON.parse(readFileSync(noteFile(config), 'utf8')) as RunNote
-    process.kill(note.pid, 0)
-    return note
+    const note = JSON.parse(readFileSync(noteFile(config), 'utf8')) as Partial<RunNote>
+    const { clickhouseUrl, otlpUrl, pid, started } = note
+    if (typeof clickhouseUrl !== 'string' || typeof otlpUrl !== 'string' || typeof pid !== 'number') return undefined
+    if (!isAlive(pid) || startOf(pid) !== started) return undefined
+    return { clickhouseUrl, otlpUrl, pid, started }
   } catch {
     return undefined
+  }
+}
+
+function noteFile({ dataDir }: Pick<Config, 'dataDir'>): string {
+  return path.join(dataDir, 'run.json')
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+/** When a process started, in the kernel's ticks since boot. @see proc(5), field 22 of /proc/pid/stat */
+function startOf(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    // The second field is the command in parentheses, which may hold blanks.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+  } catch {
+    return ''
   }
 }

@@ -21,13 +21,24 @@ CREATE OR REPLACE VIEW agnes.audit_log
     received_at DateTime64(9) COMMENT 'When the gateway took it in.'
 )
 AS SELECT
-    tenant, id, timestamp, user_id, action, resource, params,
-    nullIf(toString(result), '') AS result,
-    result_class, duration_ms, params_before,
-    client_address AS client_ip,
-    client_kind, correlation_id, session_id, received_at
-FROM agnes.events
-WHERE event_name = 'agnes.audit'
+    TenantId AS tenant,
+    EventId AS id,
+    Timestamp AS timestamp,
+    UserId AS user_id,
+    Action AS action,
+    Resource AS resource,
+    Params AS params,
+    nullIf(toString(Result), '') AS result,
+    ResultClass AS result_class,
+    DurationMs AS duration_ms,
+    ParamsBefore AS params_before,
+    ClientAddress AS client_ip,
+    ClientKind AS client_kind,
+    CorrelationId AS correlation_id,
+    SessionId AS session_id,
+    ReceivedAt AS received_at
+FROM agnes.otel_logs
+WHERE EventName = 'agnes.audit'
 COMMENT 'Who did what: events agnes.audit.';
 
 CREATE OR REPLACE VIEW agnes.sync_history

@@ -9,12 +9,14 @@ export {
 export { loadMigrations, type MigrationFile } from './migrate/files.ts'
 export { type MigrateOptions, type MigrateResult, migrate } from './migrate/migrate.ts'
 export { type MigrationVariant, renderMigration } from './migrate/render.ts'
+export { type FollowOptions, followTimeline } from './queries/follow.ts'
+export { fetchHealth, type HealthOptions } from './queries/health.ts'
+export { fetchTimeline } from './queries/timeline.ts'
 export type {
   HealthColor,
   HealthField,
   HealthFieldName,
   HealthPulse,
-  ResultClass,
   TimelineFilter,
   TimelinePage,
   TimelineRow,

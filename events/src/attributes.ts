@@ -61,6 +61,7 @@ export const attribute = {
   pipelineStored: 'agnes.pipeline.stored',
   pipelineDuplicate: 'agnes.pipeline.duplicate',
   pipelineRejected: 'agnes.pipeline.rejected',
+  pipelineRejectedLastHour: 'agnes.pipeline.rejected_last_hour',
   pipelineBacklogBytes: 'agnes.pipeline.backlog_bytes',
   pipelineBacklogRecords: 'agnes.pipeline.backlog_records',
   pipelineOldestSeconds: 'agnes.pipeline.oldest_seconds',

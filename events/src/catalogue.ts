@@ -169,6 +169,11 @@ export const catalogue = {
       stored: field(count.optional(), attribute.pipelineStored, 'records stored since start (heartbeat)'),
       duplicate: field(count.optional(), attribute.pipelineDuplicate, 'records recognised as retries (heartbeat)'),
       rejected: field(count.optional(), attribute.pipelineRejected, 'records rejected (heartbeat)'),
+      rejectedLastHour: field(
+        count.optional(),
+        attribute.pipelineRejectedLastHour,
+        'records rejected in the last hour (heartbeat)',
+      ),
       backlogBytes: field(count.optional(), attribute.pipelineBacklogBytes, 'bytes waiting on disk (heartbeat)'),
       backlogRecords: field(count.optional(), attribute.pipelineBacklogRecords, 'records waiting on disk (heartbeat)'),
       oldestSeconds: field(

@@ -7,6 +7,7 @@ import { type HealthReport, listen } from './http/server.ts'
 import { createIngest } from './ingest.ts'
 import { type Pulse, startPulse } from './pulse.ts'
 import { createRecentRequests } from './recent-requests.ts'
+import { createRequestHash, loadRequestHashKey } from './request-hash.ts'
 import { openSpool } from './spool/spool.ts'
 import { startWriter } from './writer/writer.ts'
 
@@ -51,7 +52,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
   for (const hash of spool.recoveredHashes)
     void recent.remember(hash, Promise.resolve({ records: 0, rejected: 0, notes: [] }))
-  const ingest = createIngest({ spool, recent, nowNs })
+  const ingest = createIngest({ spool, recent, hashOf: createRequestHash(loadRequestHashKey(directory)), nowNs })
   const client = createAgnesClient({
     url: clickhouseUrl,
     application: 'agnes-ingest-gateway',

@@ -1,9 +1,9 @@
 /** One request's way: bytes → rows → disk → answer. Transport (HTTP, later gRPC) stays outside. */
-import { createHash } from 'node:crypto'
 import type { Rows, TranscodeLimits } from './otlp/rows.ts'
 import { transcodeJson } from './otlp/transcode-json.ts'
 import { transcodeProtobuf } from './otlp/transcode-protobuf.ts'
 import type { RecentRequests } from './recent-requests.ts'
+import type { RequestHash } from './request-hash.ts'
 import type { Spool } from './spool/spool.ts'
 
 export interface IngestCounters {
@@ -32,12 +32,13 @@ export interface Ingest {
 export interface IngestOptions {
   readonly spool: Spool
   readonly recent: RecentRequests<Ingested & { readonly records: number }>
+  readonly hashOf: RequestHash
   readonly limits?: TranscodeLimits
   /** Wall clock, nanoseconds since 1970. */
   readonly nowNs: () => bigint
 }
 
-export function createIngest({ spool, recent, limits, nowNs }: IngestOptions): Ingest {
+export function createIngest({ spool, recent, hashOf, limits, nowNs }: IngestOptions): Ingest {
   const counters: IngestCounters = { received: 0, duplicate: 0, rejected: 0 }
 
   async function logs(body: Buffer, format: 'protobuf' | 'json', tenant: string): Promise<Ingested> {
@@ -64,9 +65,4 @@ export function createIngest({ spool, recent, limits, nowNs }: IngestOptions): I
   }
 
   return { logs, counters }
-}
-
-/** 16 bytes: what the retry of the same request by the same tenant is recognised by. */
-function hashOf(body: Uint8Array, format: string, tenant: string): Uint8Array {
-  return createHash('sha256').update(`${tenant}\0${format}\0`).update(body).digest().subarray(0, 16)
 }

@@ -23,11 +23,20 @@ export interface Pulse {
 }
 
 const component = 'ingest-gateway'
+const hourMs = 3_600_000
 
 export function startPulse(options: PulseOptions): Pulse {
   let telemetry: Telemetry | undefined
   let timer: NodeJS.Timeout | undefined
   let stopped = false
+  /** The counter of rejected records at each beat of the last hour, oldest first. */
+  const rejectedBefore: number[] = [0]
+
+  function rejectedLastHour(rejected: number): number {
+    rejectedBefore.push(rejected)
+    if (rejectedBefore.length > hourMs / options.everyMs + 1) rejectedBefore.shift()
+    return rejected - (rejectedBefore[0] ?? 0)
+  }
 
   function beat(): void {
     const { ingest, spool, writer, nowNs } = options
@@ -38,6 +47,7 @@ export function startPulse(options: PulseOptions): Pulse {
       component,
       event: 'heartbeat',
       ...ingest.counters,
+      rejectedLastHour: rejectedLastHour(ingest.counters.rejected),
       stored: storedRecords,
       backlogBytes,
       backlogRecords,

@@ -5,7 +5,7 @@
  * pattern. Actor and params come from the handler by `setContext`.
  */
 import { randomUUID } from 'node:crypto'
-import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { currentContext, type EventContext, resumeContext, runWithContext } from './context.ts'
 import type { Recorder } from './recorder.ts'
@@ -30,10 +30,15 @@ export interface AuditPluginOptions {
 
 const plugin: FastifyPluginAsync<AuditPluginOptions> = async (fastify, { recorder, actorOf }) => {
   const contexts = new WeakMap<FastifyRequest, EventContext>()
+  /** Requests without their event yet. */
+  const open = new WeakSet<FastifyRequest>()
 
   fastify.addHook('onRequest', (request, reply, done) => {
     const correlationId = correlationOf(request)
     void reply.header('x-correlation-id', correlationId)
+    open.add(request)
+    // A client that hangs up gets no response, so there is no onResponse; what it asked for may have been done.
+    reply.raw.once('close', () => safely(() => record(request, reply, 'error.aborted')))
     runWithContext({ clientAddress: request.ip, clientKind: 'web', correlationId }, () => {
       contexts.set(request, currentContext() ?? {})
       done()
@@ -46,33 +51,35 @@ const plugin: FastifyPluginAsync<AuditPluginOptions> = async (fastify, { recorde
   })
 
   fastify.addHook('onResponse', (request, reply, done) => {
-    const { audit } = request.routeOptions.config
-    const context = contexts.get(request)
-    if (audit !== false && context !== undefined) {
-      const actor = safely(() => actorOf?.(request)) ?? {}
-      const resource = audit?.resource
-      recorder.audit({
-        action: audit?.action ?? `${request.method} ${request.routeOptions.url ?? 'unknown route'}`,
-        resource:
-          typeof resource === 'function' ? safely(() => resource(request)) : (resource ?? request.url.split('?', 1)[0]),
-        result: context.result ?? resultOf(reply.statusCode),
-        durationMs: Math.round(reply.elapsedTime * 1000) / 1000,
-        params: context.params,
-        paramsBefore: context.paramsBefore,
-        ...fieldsOf(context),
-        ...actor,
-      })
-    }
+    record(request, reply, resultOf(reply.statusCode))
     done()
   })
+
+  function record(request: FastifyRequest, reply: FastifyReply, result: string): void {
+    const { audit } = request.routeOptions.config
+    const context = contexts.get(request)
+    if (!open.delete(request) || audit === false || context === undefined) return
+    const actor = safely(() => actorOf?.(request)) ?? {}
+    const resource = audit?.resource
+    recorder.audit({
+      action: audit?.action ?? `${request.method} ${request.routeOptions.url ?? 'unknown route'}`,
+      resource:
+        typeof resource === 'function' ? safely(() => resource(request)) : (resource ?? request.url.split('?', 1)[0]),
+      result: context.result ?? result,
+      durationMs: Math.round(reply.elapsedTime * 1000) / 1000,
+      params: context.params,
+      paramsBefore: context.paramsBefore,
+      userId: actor.userId ?? context.userId,
+      clientKind: actor.clientKind ?? context.clientKind,
+      clientAddress: context.clientAddress,
+      correlationId: context.correlationId,
+      sessionId: actor.sessionId ?? context.sessionId,
+    })
+  }
 }
 
 /** The plugin, for `fastify.register(auditPlugin, { recorder })`. */
 export const auditPlugin = fp(plugin, { fastify: '5.x', name: '@agnes/instrumentation' })
-
-function fieldsOf({ userId, clientKind, clientAddress, correlationId, sessionId }: Readonly<EventContext>) {
-  return { userId, clientKind, clientAddress, correlationId, sessionId }
-}
 
 /** 2xx and 3xx succeed, 401 and 403 are denials, the rest are errors with their status, as Agnes writes them. */
 function resultOf(status: number): string {

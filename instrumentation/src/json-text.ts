@@ -21,13 +21,22 @@ export function boundedText(text: string): string {
  */
 export function jsonText(value: unknown): string {
   let left = maxValues
+  let charactersLeft = maxTextLength
   const open = new Set<object>()
+
+  /** What lies beyond the longest result is not looked at: it would be copied only to be cut off. */
+  function text(input: string): string {
+    const cut = boundedText(input)
+    charactersLeft -= cut.length
+    if (charactersLeft <= 0) left = 0
+    return cut
+  }
 
   function plain(input: unknown, depth: number): unknown {
     if (left-- <= 0) return '[cut: too many values]'
     switch (typeof input) {
       case 'string':
-        return boundedText(input)
+        return text(input)
       case 'number':
         return Number.isFinite(input) ? input : String(input)
       case 'boolean':
@@ -50,15 +59,16 @@ export function jsonText(value: unknown): string {
     open.add(input)
     try {
       if (input instanceof Date) return Number.isNaN(input.getTime()) ? null : input.toISOString()
-      if (input instanceof Error) return { name: input.name, message: boundedText(input.message) }
-      if (input instanceof Map) return plain(Object.fromEntries(input), depth + 1)
-      if (input instanceof Set) return plain([...input], depth + 1)
+      if (input instanceof Error)
+        return { name: plain(input.name, depth + 1), message: plain(input.message, depth + 1) }
+      if (input instanceof Map) return mapped(input, depth)
+      if (input instanceof Set) return listed(Set.prototype.values.call(input), depth)
       if (ArrayBuffer.isView(input)) return `[${input.byteLength} bytes]`
-      if (Array.isArray(input)) return bounded(input, (item) => plain(item, depth + 1))
+      if (Array.isArray(input)) return listed(Array.prototype.values.call(input), depth)
       const entries: [string, unknown][] = []
       for (const key in input) {
         if (left <= 0) break
-        if (Object.hasOwn(input, key)) entries.push([boundedText(key), property(input, key, depth)])
+        if (Object.hasOwn(input, key)) entries.push([text(key), property(input, key, depth)])
       }
       return Object.fromEntries(entries)
     } catch {
@@ -76,15 +86,29 @@ export function jsonText(value: unknown): string {
     }
   }
 
-  function bounded(items: readonly unknown[], map: (item: unknown) => unknown): unknown[] {
+  // Walked by the built-in iterators: those of a subclass may never end.
+  function listed(items: Iterable<unknown>, depth: number): unknown[] {
     const result: unknown[] = []
-    for (let i = 0; i < items.length && left > 0; i++) result.push(map(items[i]))
-    if (result.length < items.length) result.push('[cut: too many values]')
+    for (const item of items) {
+      if (left <= 0) return [...result, '[cut: too many values]']
+      result.push(plain(item, depth + 1))
+    }
     return result
   }
 
+  function mapped(map: ReadonlyMap<unknown, unknown>, depth: number): unknown {
+    const entries: [string, unknown][] = []
+    for (const [key, item] of Map.prototype.entries.call(map)) {
+      if (left <= 0) break
+      entries.push([text(String(key)), plain(item, depth + 1)])
+    }
+    return Object.fromEntries(entries)
+  }
+
   try {
-    return boundedText(JSON.stringify(plain(value, 0)) ?? 'null')
+    const json = JSON.stringify(plain(value, 0)) ?? 'null'
+    // Quoting it once more doubles it at most; what is stored must be JSON, or queries over it fail.
+    return json.length <= maxTextLength ? json : JSON.stringify({ '[cut]': json.slice(0, maxTextLength / 2 - 10) })
   } catch {
     return '"[unreadable]"'
   }

@@ -57,11 +57,11 @@ export function createRecorder(logger: Logger): Recorder {
     return (fields, options = {}) => {
       try {
         const attributes = attributesOf(name, readFields(name, fields), jsonText)
+        attributes[attribute.logRecordUid] = options.uid ?? uuidV7()
         for (const key in attributes) {
           const value = attributes[key]
           if (typeof value === 'string') attributes[key] = boundedText(value)
         }
-        attributes[attribute.logRecordUid] = options.uid ?? uuidV7()
         const at = toHrTime(timestamp)
         logger.emit({
           eventName: name,
@@ -103,6 +103,7 @@ const contextFields = ['userId', 'clientKind', 'clientAddress', 'correlationId',
 
 /** A field that can't be read costs itself, not the event. */
 function readFields<N extends EventName>(name: N, fields: EventFields<N>): EventFields<N> {
+  if (typeof fields !== 'object' || fields === null) throw new TypeError(`${name}: no fields`)
   const read: Record<string, unknown> = {}
   const source = fields as Readonly<Record<string, unknown>>
   for (const { property } of fieldsOf(name)) {
@@ -127,9 +128,16 @@ function severityOf(name: EventName, attributes: Readonly<Record<string, Attribu
   return { severityNumber: SeverityNumber.INFO, severityText: 'INFO' }
 }
 
-/** Seconds and nanoseconds: a number of nanoseconds since 1970 does not fit a double. */
+/** 2554-07-21: OTLP counts nanoseconds since 1970 in 64 bits, without a sign. */
+const maxTimeMs = 2 ** 64 / 1e6
+
+/**
+ * Seconds and nanoseconds: a number of nanoseconds since 1970 does not fit a double.
+ * @throws RangeError for a time OTLP can't hold; in the exporter it would cost the whole batch
+ */
 function toHrTime(date: Date | undefined): HrTime {
   const ms = date === undefined ? performance.timeOrigin + performance.now() : date.getTime()
+  if (!(ms >= 0 && ms < maxTimeMs)) throw new RangeError(`no time for OTLP: ${ms}`)
   const seconds = Math.floor(ms / 1000)
   return [seconds, Math.round((ms - seconds * 1000) * 1e6)]
 }

@@ -5,10 +5,10 @@
 import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api'
 import { logs } from '@opentelemetry/api-logs'
 import { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-proto'
-import { resourceFromAttributes } from '@opentelemetry/resources'
-import { BatchLogRecordProcessor } from '@opentelemetry/sdk-logs'
+import { detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
 import { NodeSDK } from '@opentelemetry/sdk-node'
 import { ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions'
+import { createLogPipeline, type LossStats } from './log-pipeline.ts'
 import { createRecorder, type Recorder } from './recorder.ts'
 
 export interface TelemetryOptions {
@@ -32,8 +32,10 @@ export interface Telemetry {
   readonly recorder: Recorder
   /** Resolves when everything recorded so far was answered by the receiver, or after `timeoutMs`. */
   flush(timeoutMs?: number): Promise<void>
-  /** Flushes within a few seconds, then stops. Never throws. */
+  /** Flushes within a few seconds, then stops; again does nothing. Never throws. */
   shutdown(): Promise<void>
+  /** Events that were recorded and will not arrive. */
+  stats(): LossStats
 }
 
 const exportTimeoutMs = 10_000
@@ -51,35 +53,54 @@ export function startTelemetry(options: TelemetryOptions = {}): Telemetry {
     ...(options.headers === undefined ? {} : { headers: { ...options.headers } }),
     timeoutMillis: exportTimeoutMs,
   })
-  const processor = new BatchLogRecordProcessor({
+  const maxQueueSize = options.maxQueueSize ?? 2_048
+  const pipeline = createLogPipeline(
     exporter,
-    maxQueueSize: options.maxQueueSize ?? 2_048,
-    maxExportBatchSize: Math.min(512, options.maxQueueSize ?? 512),
-    scheduledDelayMillis: options.scheduledDelayMs ?? 1_000,
-    exportTimeoutMillis: exportTimeoutMs,
-  })
+    {
+      maxQueueSize,
+      maxExportBatchSize: Math.min(512, maxQueueSize),
+      scheduledDelayMillis: options.scheduledDelayMs ?? 1_000,
+      exportTimeoutMillis: exportTimeoutMs,
+    },
+    () => diag.error(`${maxQueueSize} wait already, the newest are dropped`),
+  )
   const sdk = new NodeSDK({
     autoDetectResources: false,
-    resource: resourceFromAttributes({
-      [ATTR_SERVICE_NAME]: options.serviceName ?? 'agnes',
-      ...(options.serviceVersion === undefined ? {} : { [ATTR_SERVICE_VERSION]: options.serviceVersion }),
-      ...(options.environment === undefined ? {} : { 'deployment.environment.name': options.environment }),
-    }),
-    logRecordProcessors: [processor],
+    // The later wins: the default, OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, the options.
+    resource: resourceFromAttributes({ [ATTR_SERVICE_NAME]: 'agnes' })
+      .merge(detectResources({ detectors: [envDetector] }))
+      .merge(
+        resourceFromAttributes({
+          ...(options.serviceName === undefined ? {} : { [ATTR_SERVICE_NAME]: options.serviceName }),
+          ...(options.serviceVersion === undefined ? {} : { [ATTR_SERVICE_VERSION]: options.serviceVersion }),
+          ...(options.environment === undefined ? {} : { 'deployment.environment.name': options.environment }),
+        }),
+      ),
+    logRecordProcessors: [pipeline.processor],
     // Logs only: without these the SDK would start exporters for traces and metrics of its own accord.
     spanProcessors: [],
     metricReaders: [],
     instrumentations: [],
+    // The host's, if it has any: a second registration is refused with an error. (The SDK takes null, its type doesn't.)
+    contextManager: null as unknown as undefined,
+    textMapPropagator: null,
   })
   sdk.start()
   const recorder = createRecorder(logs.getLogger('@agnes/instrumentation'))
+  let stopped: Promise<void> | undefined
+  async function stop(): Promise<void> {
+    await within(shutdownMs, sdk.shutdown())
+    pipeline.giveUp()
+    logs.disable()
+  }
   return {
     recorder,
-    flush: (timeoutMs = shutdownMs) => within(timeoutMs, processor.forceFlush()),
-    shutdown: async () => {
-      await within(shutdownMs, sdk.shutdown())
-      logs.disable()
+    flush: (timeoutMs = shutdownMs) => within(timeoutMs, pipeline.flush()),
+    shutdown: () => {
+      stopped ??= stop()
+      return stopped
     },
+    stats: pipeline.stats,
   }
 }
 
@@ -107,12 +128,22 @@ function warnings(write: (line: string) => void): DiagLogger {
     error: (message) => {
       if (performance.now() - last < warnEveryMs) return
       last = performance.now()
-      const text = typeof message === 'string' ? message : 'export failed'
+      const text = typeof message === 'string' ? reasonOf(message) : 'export failed'
       write(`telemetry: events could not be sent: ${text.split('\n', 1)[0]?.slice(0, 300)}`)
     },
     warn: ignore,
     info: ignore,
     debug: ignore,
     verbose: ignore,
+  }
+}
+
+/** The SDK reports an error as JSON with all its properties; people need its message. */
+function reasonOf(report: string): string {
+  try {
+    const { message } = JSON.parse(report) as { message?: unknown }
+    return typeof message === 'string' && message !== '' ? message : report
+  } catch {
+    return report
   }
 }

@@ -28,8 +28,9 @@ export async function startService(command: 'engine' | 'gateway', env: NodeJS.Pr
   })
   const url = await new Promise<string>((resolve, reject) => {
     child.once('exit', (code, signal) => reject(new Error(`agnes ${command} ended (${code ?? signal}): ${errors}`)))
-    child.on('message', (message: { type?: string; url?: string }) => {
+    child.on('message', (message: { type?: string; url?: string; message?: string; hint?: string }) => {
       if (message.type === 'ready' && message.url !== undefined) resolve(message.url)
+      if (message.type === 'failed') reject(new Error(`${message.message}; hint: ${message.hint}`))
     })
   })
   return { url, kill: () => end(child, 'SIGKILL').then(() => {}), stop: () => end(child, 'SIGTERM') }

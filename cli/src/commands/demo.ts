@@ -1,11 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { loadConfig, UserError } from '@agnes/config'
 import type { Telemetry } from '@agnes/instrumentation'
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
+import { wholeNumber } from '../arguments.ts'
 import { daysBefore, type Happening, simulate } from '../demo/simulation.ts'
 import { findInstance } from '../instance.ts'
 import { startProgress } from '../output/progress.ts'
-import { log } from './service.ts'
+import { log } from '../output/streams.ts'
 
 interface DemoOptions {
   readonly days: number
@@ -64,7 +65,7 @@ async function send(
     await telemetry.flush(30_000)
     const reason = failure()
     if (reason !== undefined) throw new UserError(reason, { code: 'not_sent', hint: 'is "agnes up" running?' })
-    progress.update(from)
+    progress.update(from + queueSize)
   }
   progress.end()
 }
@@ -78,12 +79,7 @@ async function live(seed: number, since: Date, telemetry: Telemetry): Promise<vo
   let from = since
   while (!stopped.signal.aborted) {
     const until = new Date(from.getTime() + 60_000)
-    for (const { at, emit } of simulate({
-      seed,
-      since: new Date(Math.floor(from.getTime() / 60_000) * 60_000),
-      until,
-    })) {
-      if (at < from) continue
+    for (const { at, emit } of simulate({ seed, since: from, until })) {
       await pause(Math.max(0, at.getTime() - Date.now()), undefined, { signal: stopped.signal }).catch(() => {})
       if (stopped.signal.aborted) return
       emit(telemetry.recorder)
@@ -122,15 +118,5 @@ async function stored(otlpUrl: string, received: number): Promise<void> {
     const now = await counters(otlpUrl)
     if (now.received >= received && now.backlogRecords === 0) return
     await pause(100)
-  }
-}
-
-function wholeNumber(from: number, to: number): (text: string) => number {
-  return (text) => {
-    const number = Number(text)
-    if (!Number.isInteger(number) || number < from || number > to) {
-      throw new InvalidArgumentError(`use a whole number from ${from} to ${to}`)
-    }
-    return number
   }
 }

@@ -53,7 +53,9 @@ export function nodeVersion(node: string): Finding {
     return { check, status: 'problem', detail: `${node} is too old: 20.19 is the oldest we run on`, advice }
   }
   const floor = nodeFloors[major]
-  if (major < 22) return { check, status: 'warning', detail: `${node} gets no security fixes any more`, advice }
+  if (major < 26 && floor === undefined) {
+    return { check, status: 'warning', detail: `${node} gets no security fixes any more`, advice }
+  }
   if (floor !== undefined && (minor < floor[0] || (minor === floor[0] && patch < floor[1]))) {
     return {
       check,

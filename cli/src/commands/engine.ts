@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { loadConfig } from '@agnes/config'
 import type { Command } from 'commander'
-import { runService } from './service.ts'
+import { runService } from '../service/run.ts'
 
 export function registerEngine(program: Command): void {
   program
@@ -11,6 +11,7 @@ export function registerEngine(program: Command): void {
     .action(() =>
       runService('engine', async () => {
         const { config } = loadConfig()
+        // This process is the engine's: an abort in it takes nobody else along.
         const { serveEngine } = await import('@agnes/clickhouse/engine')
         return serveEngine({
           dataDir: path.join(config.dataDir, 'clickhouse'),

@@ -1,7 +1,8 @@
 import { loadConfig } from '@agnes/config'
 import type { Command } from 'commander'
 import { findInstance } from '../instance.ts'
-import { log, runService } from './service.ts'
+import { log } from '../output/streams.ts'
+import { runService } from '../service/run.ts'
 
 export function registerGateway(program: Command): void {
   program
@@ -9,7 +10,11 @@ export function registerGateway(program: Command): void {
     .description('Run the ingest gateway alone')
     .addHelpText(
       'after',
-      '\nExamples:\n  agnes gateway\n  CLICKHOUSE_URL=https://agnes:secret@db:8443/agnes agnes gateway\n',
+      `
+Examples:
+  agnes gateway
+  CLICKHOUSE_URL=https://agnes:secret@db.example:8443/agnes agnes gateway
+`,
     )
     .action(() =>
       runService('gateway', async () => {

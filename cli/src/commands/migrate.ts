@@ -1,28 +1,38 @@
 import type { Command } from 'commander'
 import { withClickHouse } from '../connect.ts'
-import { log } from './service.ts'
+import { log } from '../output/streams.ts'
+import { orTellParent } from '../service/run.ts'
 
 export function registerMigrate(program: Command): void {
   program
     .command('migrate')
-    .description('Bring the database to the newest schema; safe to run again')
+    .description('Bring the database to the newest schema')
     .addHelpText(
       'after',
-      '\nExamples:\n  agnes migrate\n  CLICKHOUSE_URL=https://… CLICKHOUSE_CLUSTER=main agnes migrate\n',
+      `
+It is safe to run again, and by two processes at once.
+
+Examples:
+  agnes migrate
+  CLICKHOUSE_URL=https://agnes:secret@db.example:8443/agnes CLICKHOUSE_CLUSTER=main agnes migrate
+`,
     )
-    .action(async () => {
-      await withClickHouse(async (client, config) => {
-        const { migrate } = await import('@agnes/clickhouse')
-        const { clickhouseCluster: cluster } = config
-        const { applied, alreadyApplied } = await migrate(client, {
-          log,
-          ...(cluster === undefined ? {} : { cluster }),
-        })
-        log(
-          applied.length === 0
-            ? `the schema is up to date (${alreadyApplied} migrations)`
-            : `applied ${applied.length} migrations`,
-        )
-      })
+    .action(() => orTellParent(migrateSchema))
+}
+
+async function migrateSchema(): Promise<void> {
+  await withClickHouse(async (client, { clickhouseUrl, clickhouseCluster: cluster }) => {
+    const { databaseOf, migrate } = await import('@agnes/clickhouse')
+    const { applied, alreadyApplied } = await migrate(client, {
+      log,
+      ...(clickhouseUrl === undefined ? {} : { database: databaseOf(clickhouseUrl) }),
+      ...(cluster === undefined ? {} : { cluster }),
     })
+    if (process.send !== undefined) return
+    log(
+      applied.length === 0
+        ? `the schema is up to date (${alreadyApplied} migrations)`
+        : `applied ${applied.length} of ${applied.length + alreadyApplied} migrations`,
+    )
+  })
 }

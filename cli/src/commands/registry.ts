@@ -1,16 +1,20 @@
 /** The commands in the order of `agnes --help`. Adding one: a file beside this one, and a line here. */
 import type { Command } from 'commander'
+import { registerActivity } from './activity.ts'
 import { registerCompletion } from './completion.ts'
 import { registerDemo } from './demo.ts'
 import { registerDoctor } from './doctor.ts'
 import { registerEngine } from './engine.ts'
 import { registerGateway } from './gateway.ts'
+import { registerHealth } from './health.ts'
 import { registerMigrate } from './migrate.ts'
 import { registerSql } from './sql.ts'
 import { registerUp } from './up.ts'
 
 export const commands: readonly ((program: Command) => void)[] = [
   registerUp,
+  registerHealth,
+  registerActivity,
   registerSql,
   registerDemo,
   registerDoctor,

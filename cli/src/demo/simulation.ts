@@ -57,14 +57,18 @@ const models = ['claude-sonnet-4-5', 'claude-opus-4-1', 'claude-haiku-4-5'] as c
 const minuteMs = 60_000
 const dayMs = 24 * 60 * minuteMs
 
+/** A round of syncs takes up to 109 s: what began in the minute before may still go on. */
+const reachMinutes = 1
+
 /** Everything that happens in a span of time, in order. The same seed and span give the same events. */
 export function simulate({ seed, since, until }: SimulationOptions): Happening[] {
   const happenings: Happening[] = []
-  for (let minute = Math.ceil(since.getTime() / minuteMs); minute * minuteMs < until.getTime(); minute++) {
+  const first = Math.floor(since.getTime() / minuteMs) - reachMinutes
+  for (let minute = first; minute * minuteMs < until.getTime(); minute++) {
     // Each minute has a generator of its own, so that --live goes on where the past ended.
     happenings.push(...minuteOf(createRandom(seed ^ Math.imul(minute, 2_654_435_761)), minute))
   }
-  return happenings.filter(({ at }) => at < until).sort((a, b) => a.at.getTime() - b.at.getTime())
+  return happenings.filter(({ at }) => at >= since && at < until).sort((a, b) => a.at.getTime() - b.at.getTime())
 }
 
 function minuteOf(random: Random, minute: number): Happening[] {

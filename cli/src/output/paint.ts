@@ -1,14 +1,15 @@
 /** Colours, only on a terminal and only where they are wanted (https://no-color.org). */
-import { stripVTControlCharacters, styleText } from 'node:util'
+import { styleText } from 'node:util'
 
 type Style = 'bold' | 'dim' | 'green' | 'yellow' | 'red' | 'cyan'
 
-const enabled = process.stdout.isTTY === true && !process.env.NO_COLOR
+/** `hasColors` heeds NO_COLOR, FORCE_COLOR and TERM=dumb. */
+export const colorful = process.stdout.isTTY === true && process.stdout.hasColors()
 
 const style =
   (name: Style) =>
   (text: string): string =>
-    enabled ? styleText(name, text, { validateStream: false }) : text
+    colorful ? styleText(name, text, { validateStream: false }) : text
 
 export const paint = {
   bold: style('bold'),
@@ -18,10 +19,3 @@ export const paint = {
   red: style('red'),
   cyan: style('cyan'),
 } as const
-
-/** Values come from events, hence from anybody: control characters could rewrite the terminal. */
-export function harmless(text: string): string {
-  return stripVTControlCharacters(text).replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, (char) =>
-    char === '\n' || char === '\t' ? ' ' : '·',
-  )
-}

@@ -2,22 +2,22 @@
 
 export interface Progress {
   update(done: number): void
+  /** Wipes the bar. */
   end(): void
 }
 
-export function startProgress(label: string, total: number): Progress {
-  const { stderr } = process
-  if (!stderr.isTTY) return { update: () => {}, end: () => {} }
-  const width = 30
-  const update = (done: number): void => {
-    const share = total === 0 ? 1 : Math.min(1, done / total)
-    const full = Math.round(share * width)
-    stderr.write(`\r${label} ${'█'.repeat(full)}${'░'.repeat(width - full)} ${Math.round(share * 100)} %`)
-  }
+const width = 30
+
+export function startProgress(label: string, total: number, stream: NodeJS.WriteStream = process.stderr): Progress {
+  if (!stream.isTTY) return { update: () => {}, end: () => {} }
   return {
-    update,
+    update: (done) => {
+      const share = total === 0 ? 1 : Math.min(1, done / total)
+      const full = Math.round(share * width)
+      stream.write(`\r${label} ${'█'.repeat(full)}${'░'.repeat(width - full)} ${Math.round(share * 100)} %`)
+    },
     end: () => {
-      stderr.write('\r\u001b[K')
+      stream.write('\r\u001b[K')
     },
   }
 }

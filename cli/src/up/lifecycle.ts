@@ -1,8 +1,9 @@
 /**
  * What happens to the services, as events of our own in the timeline. The supervisor outlives the gateway, so its
- * events wait (a bounded number of them) until there is one to send them to.
+ * events wait (a bounded number of them) until there is one to send them to. Nothing here can fail the command.
  */
 import type { Telemetry } from '@agnes/instrumentation'
+import { version } from '../version.ts'
 
 export interface Lifecycle {
   emit(component: string, event: string, message: string): void
@@ -12,29 +13,44 @@ export interface Lifecycle {
   close(): Promise<void>
 }
 
+interface Occurrence {
+  readonly component: string
+  readonly event: string
+  readonly message: string
+  readonly timestamp: Date
+}
+
 const maxWaiting = 100
 
 export function createLifecycle(): Lifecycle {
-  let telemetry: Promise<Telemetry> | undefined
-  let waiting: { component: string; event: string; message: string; timestamp: Date }[] = []
+  let telemetry: Telemetry | undefined
+  let connecting: Promise<void> | undefined
+  let waiting: Occurrence[] = []
+
+  function send({ timestamp, ...fields }: Occurrence): void {
+    telemetry?.recorder.at(timestamp).system(fields)
+  }
+
+  async function connect(otlpUrl: string): Promise<void> {
+    // The SDK takes longer to load than the services to start.
+    const { startTelemetry } = await import('@agnes/instrumentation')
+    telemetry = startTelemetry({ serviceName: 'agnes', serviceVersion: version, endpoint: otlpUrl, warn: () => {} })
+    for (const occurrence of waiting) send(occurrence)
+    waiting = []
+  }
 
   return {
     emit(component, event, message) {
-      const timestamp = new Date()
-      if (telemetry === undefined) {
-        if (waiting.length < maxWaiting) waiting.push({ component, event, message, timestamp })
-      } else void telemetry.then(({ recorder }) => recorder.at(timestamp).system({ component, event, message }))
+      const occurrence = { component, event, message, timestamp: new Date() }
+      if (telemetry !== undefined) send(occurrence)
+      else if (waiting.length < maxWaiting) waiting.push(occurrence)
     },
     connect(otlpUrl) {
-      telemetry = import('@agnes/instrumentation').then(({ startTelemetry }) => {
-        const started = startTelemetry({ serviceName: 'agnes', endpoint: otlpUrl, warn: () => {} })
-        for (const { timestamp, ...fields } of waiting) started.recorder.at(timestamp).system(fields)
-        waiting = []
-        return started
-      })
+      connecting = connect(otlpUrl).catch(() => {})
     },
     async close() {
-      await (await telemetry)?.shutdown()
+      await connecting
+      await telemetry?.shutdown()
     },
   }
 }

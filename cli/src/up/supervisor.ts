@@ -1,138 +1,108 @@
 /**
- * Keeps a service running: starts its process, waits until it serves, starts it again when it crashes, with pauses that
- * double from one second to thirty and begin anew once it has run for a minute.
+ * Keeps a service running: starts its process, starts it again when it crashes, with pauses that double from one second
+ * to thirty and begin anew once it has run for a minute.
  */
 import type { ChildProcess } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'
-import { exitCodes, UserError } from '@agnes/config'
-import type { ServiceMessage } from '../commands/service.ts'
+import type { ReadyMessage } from '../service/messages.ts'
+import { describeExit, watchChild } from './child.ts'
 
 export interface SupervisorOptions {
   readonly name: string
-  /** Starts the process, with an IPC channel. */
-  readonly spawn: () => ChildProcess
+  /** Starts the process with an IPC channel; `port` is the one it had before, which others know it by. */
+  readonly spawn: (port: number | undefined) => ChildProcess
   /** One line when something happens to the service. */
   readonly log: (line: string) => void
   readonly onEvent?: (event: 'crash' | 'restart', message: string) => void
-  readonly firstPauseMs?: number
-  readonly longestPauseMs?: number
-  /** Having run this long, a crash counts as the first. */
-  readonly settledMs?: number
+  /** Time, as a test holds it. */
+  readonly clock?: Clock
+}
+
+export interface Clock {
+  /** Milliseconds since some fixed instant. */
+  now(): number
+  /** Resolves after `ms`, or as soon as the signal is aborted. */
+  sleep(ms: number, signal: AbortSignal): Promise<void>
 }
 
 export interface Supervised {
-  readonly url: string
-  readonly port: number
+  readonly name: string
+  /**
+   * Resolves when the service serves for the first time.
+   * Rejects with a UserError if it cannot start: that is no crash, and is not tried again.
+   */
+  readonly ready: Promise<ReadyMessage>
   readonly pid: number | undefined
   /** SIGTERM, and SIGKILL after `withinMs`. No restart after that. */
   stop(withinMs: number): Promise<void>
+  /** SIGKILL. No restart after that. */
   kill(): void
 }
 
-interface Exit {
-  readonly code: number | null
-  readonly signal: NodeJS.Signals | null
-}
+const firstPauseMs = 1_000
+const longestPauseMs = 30_000
+/** Having run this long, a crash counts as the first. */
+const settledMs = 60_000
 
-/**
- * Starts the service and resolves when it serves for the first time.
- * @throws UserError if it can't start for a reason the user can mend: that is no crash, and is not tried again
- */
-export async function supervise(options: SupervisorOptions): Promise<Supervised> {
-  const { name, log, onEvent = () => {} } = options
-  const firstPauseMs = options.firstPauseMs ?? 1_000
-  const longestPauseMs = options.longestPauseMs ?? 30_000
-  const settledMs = options.settledMs ?? 60_000
+/** Starts the service. */
+export function supervise(options: SupervisorOptions): Supervised {
+  const { name, log, onEvent = () => {}, clock = realClock } = options
   const stopping = new AbortController()
+  let child = watchChild(name, options.spawn(undefined))
+  let startedAt = clock.now()
+  const { ready } = child
+  const ended = ready.then(keepRunning, () => {})
 
-  let child = options.spawn()
-  let exited = exitOf(child)
-  let startedAt = performance.now()
-  const { url, port } = await ready(child, exited, name)
-  const ended = keepRunning()
-
-  async function keepRunning(): Promise<void> {
+  async function keepRunning({ port }: ReadyMessage): Promise<void> {
     let crashes = 0
+    let lastProblem = ''
     for (;;) {
-      const exit = await exited
+      const exit = await child.exited
       if (stopping.signal.aborted) return
-      crashes = performance.now() - startedAt >= settledMs ? 1 : crashes + 1
-      const waitMs = Math.min(longestPauseMs, firstPauseMs * 2 ** (crashes - 1))
-      const message = `${name} ended (${exit.signal ?? `exit code ${exit.code}`}): starting it again in ${waitMs / 1000} s`
+      crashes = clock.now() - startedAt >= settledMs ? 1 : crashes + 1
+      const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** (crashes - 1))
+      const message = `${name} crashed (${describeExit(exit)}): starting it again in ${pauseMs / 1000} s`
       log(message)
       onEvent('crash', message)
-      if (!(await sleep(waitMs, stopping.signal))) return
-      child = options.spawn()
-      exited = exitOf(child)
-      startedAt = performance.now()
+      await clock.sleep(pauseMs, stopping.signal)
+      if (stopping.signal.aborted) return
+      startedAt = clock.now()
+      child = watchChild(name, options.spawn(port))
       try {
-        await ready(child, exited, name)
+        await child.ready
+        lastProblem = ''
         log(`${name} is back`)
         onEvent('restart', `${name} is back`)
       } catch (error) {
-        if (stopping.signal.aborted) return
-        log(`${name}: ${(error as Error).message}`)
+        const problem = (error as Error).message
+        if (!stopping.signal.aborted && problem !== lastProblem) log(`${name}: ${problem}`)
+        lastProblem = problem
       }
     }
   }
 
   return {
-    url,
-    port,
+    name,
+    ready,
     get pid() {
-      return child.pid
+      return child.process.pid
     },
     async stop(withinMs) {
       stopping.abort()
-      child.kill('SIGTERM')
-      const timer = setTimeout(() => child.kill('SIGKILL'), withinMs)
-      await exited
+      child.process.kill('SIGTERM')
+      const timer = setTimeout(() => child.process.kill('SIGKILL'), withinMs)
+      await child.exited
       clearTimeout(timer)
       await ended
     },
-    kill: () => {
+    kill() {
       stopping.abort()
-      child.kill('SIGKILL')
+      child.process.kill('SIGKILL')
     },
   }
 }
 
-function exitOf(child: ChildProcess): Promise<Exit> {
-  return new Promise((resolve) => {
-    child.once('exit', (code, signal) => resolve({ code, signal }))
-    child.once('error', () => resolve({ code: null, signal: null }))
-  })
-}
-
-function ready(child: ChildProcess, exited: Promise<Exit>, name: string): Promise<{ url: string; port: number }> {
-  return new Promise((resolve, reject) => {
-    child.on('message', (message: ServiceMessage) => {
-      if (message.type === 'ready') resolve(message)
-      else if (message.type === 'failed') {
-        const exitCode = message.exitCode === exitCodes.usage ? exitCodes.usage : exitCodes.failure
-        reject(
-          new UserError(message.message, {
-            code: 'service_failed',
-            exitCode,
-            ...(message.hint === undefined ? {} : { hint: message.hint }),
-          }),
-        )
-      }
-    })
-    void exited.then(({ code, signal }) => {
-      reject(
-        new UserError(`${name} ended before it served (${signal ?? `exit code ${code}`})`, { code: 'service_failed' }),
-      )
-    })
-  })
-}
-
-/** @returns false if it was cut short */
-async function sleep(ms: number, signal: AbortSignal): Promise<boolean> {
-  try {
-    await pause(ms, undefined, { signal })
-    return true
-  } catch {
-    return false
-  }
+const realClock: Clock = {
+  now: () => performance.now(),
+  sleep: (ms, signal) => pause(ms, undefined, { signal }).catch(() => {}),
 }

@@ -5,6 +5,9 @@ import { type ServeOptions, serveEngine } from './serve.ts'
 
 const drainMs = 9_000
 
+// The parent is gone: nobody waits for an answer, and the database survives any end.
+process.on('disconnect', () => process.exit(process.exitCode ?? 1))
+
 process.once('message', (options: ServeOptions) => {
   serve(options).catch((error: unknown) => {
     const known = error instanceof UserError
@@ -29,8 +32,6 @@ async function serve(options: ServeOptions): Promise<void> {
   })
   // The terminal sends Ctrl-C to the whole group: the parent decides when we stop.
   process.on('SIGINT', () => {})
-  // The parent is gone: nobody waits for an answer, and the database survives any end.
-  process.on('disconnect', () => process.exit(1))
   report({ type: 'ready', port: engine.port })
 }
 

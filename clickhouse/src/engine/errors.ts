@@ -4,12 +4,15 @@
 export class EngineError extends Error {
   readonly code: number
   readonly codeName: string
+  /** HTTP status of the answer. */
+  readonly status: number
 
-  constructor(code: number, codeName: string, message: string) {
+  constructor(code: number, codeName: string, message: string, status = statusOf(code)) {
     super(message)
     this.name = 'EngineError'
     this.code = code
     this.codeName = codeName
+    this.status = status
   }
 
   /** The body of the answer: `Code: 60. DB::Exception: … (UNKNOWN_TABLE) (version …)`. */
@@ -42,7 +45,7 @@ const notFound = new Set([46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 336, 511])
 const badRequest = new Set([6, 25, 26, 27, 33, 36, 38, 41, 42, 43, 53, 62, 72, 107, 117, 349, 386, 456, 457, 636])
 
 /** HTTP status for an error code, as ClickHouse's HTTPHandler chooses it. */
-export function statusOf(code: number): number {
+function statusOf(code: number): number {
   if (notFound.has(code)) return 404
   if (badRequest.has(code)) return 400
   if (code === 516 || code === 497 || code === 164) return 403

@@ -4,18 +4,20 @@ import { unlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Session } from 'chdb'
 import { EngineError, fromChdb } from './errors.ts'
-import { helloBlock, isHello } from './hello.ts'
+import { emptyBlock, helloBlock, isHello } from './native.ts'
 import type { EngineRequest } from './request.ts'
 import type { SessionSetup, Sessions } from './sessions.ts'
 import {
-  blankQuoted,
+  codeOf,
+  dataStart,
   forbiddenFunctions,
   formatOf,
-  type InsertWithData,
+  insertFromFile,
   insertWithData,
+  isInsert,
   quote,
-  readInputFrom,
   refuseUnlessReadOnly,
+  singleStatement,
 } from './statement.ts'
 
 export interface Summary {
@@ -31,6 +33,8 @@ export interface AnswerSink {
   chunk(bytes: Uint8Array): Promise<void>
   /** The client is gone: nothing more needs to be computed. */
   readonly gone: boolean
+  /** Calls back when the client goes before it was answered. @returns how to no longer be called */
+  onGone(listener: () => void): () => void
 }
 
 export interface Engine {
@@ -41,7 +45,7 @@ export interface Engine {
 
 export interface EngineContext {
   readonly sessions: Sessions
-  /** Bodies of binary inserts pass through here. */
+  /** Bodies of inserts pass through here. */
   readonly temporaryDirectory: string
 }
 
@@ -59,133 +63,68 @@ const streamableFormats = new Set([
   'RowBinary',
 ])
 
-const outside: SessionSetup = { database: 'system', settings: new Map(), params: new Map(), readOnly: false }
+/** For questions of our own. */
+const own: SessionSetup = { user: 'agnes', database: 'system', settings: new Map(), params: new Map(), readOnly: false }
 
 export async function createEngine({ sessions, temporaryDirectory }: EngineContext): Promise<Engine> {
-  const ask = (sql: string): Promise<string> =>
-    sessions.run('read', outside, async (session) =>
-      (await session.queryAsync(sql, { format: 'TSVRaw' })).text().trim(),
-    )
+  const ask = (sql: string, params: ReadonlyMap<string, string> = new Map()): Promise<string> =>
+    sessions.run('control', { ...own, params }, async (session) => (await query(session, sql, 'TSVRaw')).text().trim())
   const version = await ask('SELECT version()')
   const forbidden = forbiddenFunctions((await ask('SELECT name FROM system.table_functions')).split('\n'))
 
   async function execute(request: EngineRequest, sink: AnswerSink): Promise<void> {
-    const setup: SessionSetup = request
-    const [sql, inlineData] = statementAndData(request)
-    if (sql.trim() === '') throw new EngineError(62, 'SYNTAX_ERROR', 'Empty query.')
-    if (request.defaultFormat === 'Native' && isHello(sql)) {
-      const block = helloBlock('agnes', version)
+    const { statement, data } = statementAndData(request)
+    if (codeOf(statement).trim() === '') throw new EngineError(62, 'SYNTAX_ERROR', 'Empty query.')
+    if (request.defaultFormat === 'Native' && isHello(statement)) {
       sink.start('Native', undefined)
-      return sink.chunk(block)
+      return sink.chunk(helloBlock('agnes', version))
     }
-    const statement = stripEnd(sql)
-    const isInsert = /^\s*INSERT\b/i.test(withoutComments(statement))
-    // Our own parser's view is needed only where it decides something: it costs a query of its own.
-    const normalised = request.readOnly || isInsert ? await normalise(statement) : undefined
-    if (request.readOnly && normalised !== undefined) refuseUnlessReadOnly(normalised, forbidden)
-    const insert = isInsert && normalised !== undefined ? insertWithData(normalised) : undefined
-    const work = (session: Session): Promise<void> => {
+    if (request.user === 'grafana') refuseUnlessReadOnly(await normalise(statement), forbidden)
+    const insert = isInsert(statement) ? insertWithData(await normalise(statement)) : undefined
+    // The tag finds the query again, to end it when its client goes away.
+    const tag = randomUUID()
+    const setup: SessionSetup = { ...request, settings: new Map([['log_comment', tag], ...request.settings]) }
+    const stopWatching = sink.onGone(() => void kill(request.settings.get('log_comment') ?? tag))
+    const work = async (session: Session): Promise<void> => {
+      if (sink.gone) return
       if (insert === undefined) return select(session, statement, request, sink)
-      return insertData(session, insert, statement, inlineData, sink)
+      await withFile(data, (file) => query(session, insertFromFile(insert, file), 'TabSeparated'))
+      sink.start('TabSeparated', undefined)
     }
-    if (request.sessionId === undefined) return sessions.run(isInsert ? 'insert' : 'read', setup, work)
-    return sessions.runNamed(request.sessionId, request.sessionTimeoutS, setup, work)
+    try {
+      if (request.sessionId !== undefined) {
+        await sessions.runNamed(request.sessionId, request.sessionTimeoutS, setup, work)
+      } else await sessions.run(isInsert(statement) ? 'insert' : 'read', setup, work)
+    } finally {
+      stopWatching()
+    }
   }
 
-  /** The statement as ClickHouse's parser prints it; refuses several statements in one. */
-  function normalise(sql: string): Promise<string> {
-    return sessions.run('read', { ...outside, params: new Map([['sql', escaped(sql)]]) }, async (session) => {
-      try {
-        return (await session.queryAsync('SELECT formatQuerySingleLine({sql:String})', { format: 'TSVRaw' }))
-          .text()
-          .trim()
-      } catch (error) {
-        const { message } = fromChdb(error as Error)
-        throw new EngineError(62, 'SYNTAX_ERROR', message.replace(/: (?:In scope|while executing)[\s\S]*$/, ''))
-      }
-    })
+  /** The statement as ClickHouse's parser prints it; it refuses several statements in one. */
+  async function normalise(statement: string): Promise<string> {
+    try {
+      return await ask('SELECT formatQuerySingleLine({sql:String})', new Map([['sql', escaped(statement)]]))
+    } catch (error) {
+      const { message } = error as EngineError
+      throw new EngineError(62, 'SYNTAX_ERROR', message.replace(/: (?:In scope|while executing)[\s\S]*$/, ''))
+    }
   }
 
-  async function insertData(
-    session: Session,
-    insert: InsertWithData,
-    statement: string,
-    data: Buffer,
-    sink: AnswerSink,
-  ): Promise<void> {
-    if (insert.kind === 'text') {
-      await query(session, `${statement}\n${data.toString('utf8')}`, 'TabSeparated')
-    } else {
-      const file = path.join(temporaryDirectory, `${randomUUID()}.insert`)
-      await writeFile(file, data, { mode: 0o600 })
-      try {
-        await query(session, await insertFromFile(session, insert, file), 'TabSeparated')
-      } finally {
-        await unlink(file)
-      }
-    }
-    sink.start('TabSeparated', undefined)
+  async function kill(tag: string): Promise<void> {
+    await ask(`KILL QUERY WHERE Settings['log_comment'] = ${quote(tag)} ASYNC`).catch(() => {})
   }
 
-  /** chDB has no standard input: the body lies in a file, and the statement reads it from there. */
-  async function insertFromFile(session: Session, insert: InsertWithData, file: string): Promise<string> {
-    const { format, target, columns, settings, select: withInput } = insert
-    if (insert.kind === 'select') return readInputFrom(withInput, format, file)
-    if (format === 'RowBinary') {
-      // Carries no names: the columns of the statement, or of the table, in order.
-      const described = await describe(session, target)
-      const wanted = columns === '' ? described : columnsOf(columns, described)
-      const structure = wanted.map(({ name, type }) => `${name} ${type}`).join(', ')
-      const list = wanted.map(({ name }) => name).join(', ')
-      return `INSERT INTO ${target} (${list}) SELECT ${list} FROM file(${quote(file)}, 'RowBinary', ${quote(structure)})${settings}`
+  async function withFile(data: Buffer, work: (file: string) => Promise<unknown>): Promise<void> {
+    const file = path.join(temporaryDirectory, `${randomUUID()}.insert`)
+    await writeFile(file, data, { mode: 0o600 })
+    try {
+      await work(file)
+    } finally {
+      await unlink(file)
     }
-    const named = await rows(session, `DESCRIBE TABLE file(${quote(file)}, ${quote(format)})`)
-    const list = columns === '' ? `(${named.map(({ name }) => name).join(', ')})` : columns
-    return `INSERT INTO ${target} ${list} SELECT ${list.slice(1, -1)} FROM file(${quote(file)}, ${quote(format)})${settings}`
   }
 
   return { version, execute, close: () => sessions.close() }
-}
-
-interface Column {
-  /** Quoted where it must be. */
-  readonly name: string
-  readonly type: string
-}
-
-/** Columns an INSERT without a list fills: those that are not computed. */
-async function describe(session: Session, table: string): Promise<Column[]> {
-  return (await rows(session, `DESCRIBE TABLE ${table}`)).filter(
-    ({ kind }) => kind !== 'ALIAS' && kind !== 'MATERIALIZED',
-  )
-}
-
-/** The columns of a statement's list, with their types. */
-function columnsOf(list: string, described: readonly Column[]): Column[] {
-  return list
-    .slice(1, -1)
-    .split(',')
-    .map((text) => {
-      const name = text.trim()
-      const column = described.find((candidate) => candidate.name === name)
-      if (column !== undefined) return column
-      throw new EngineError(16, 'NO_SUCH_COLUMN_IN_TABLE', `There is no column ${name} to insert RowBinary into.`)
-    })
-}
-
-async function rows(session: Session, describeStatement: string): Promise<(Column & { readonly kind: string })[]> {
-  const text = (await query(session, describeStatement, 'JSONEachRow')).text()
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => {
-      const { name, type, default_type } = JSON.parse(line) as { name: string; type: string; default_type: string }
-      return {
-        name: /^[A-Za-z_]\w*$/.test(name) ? name : `\`${name.replaceAll('`', '\\`')}\``,
-        type,
-        kind: default_type,
-      }
-    })
 }
 
 async function query(session: Session, sql: string, format: string) {
@@ -197,9 +136,10 @@ async function query(session: Session, sql: string, format: string) {
 }
 
 async function select(session: Session, statement: string, request: EngineRequest, sink: AnswerSink): Promise<void> {
-  const format = formatOf(statement) ?? request.defaultFormat
-  const isRead = /^\s*\(*\s*(SELECT|WITH)\b/i.test(withoutComments(statement))
-  if (isRead && streamableFormats.has(format)) return stream(session, statement, format, sink)
+  const named = formatOf(statement)
+  const format = named ?? request.defaultFormat
+  const isSelect = /^\s*\(*\s*(SELECT|WITH)\b/i.test(codeOf(statement))
+  if (isSelect && streamableFormats.has(format)) return stream(session, statement, format, sink)
   const result = await query(session, statement, format)
   const bytes = result.bytes()
   sink.start(format, {
@@ -208,6 +148,11 @@ async function select(session: Session, statement: string, request: EngineReques
     resultBytes: bytes.length,
     elapsedNs: Math.round(result.elapsed * 1e9),
   })
+  // chDB writes no block for no rows; a reader of Native needs one to know the columns.
+  if (format === 'Native' && isSelect && named === undefined && bytes.length === 0) {
+    const described = await query(session, `DESCRIBE TABLE (${statement}\n)`, 'JSONCompactEachRow')
+    return sink.chunk(emptyBlock(described.text()))
+  }
   await sink.chunk(bytes)
 }
 
@@ -226,51 +171,40 @@ async function stream(session: Session, statement: string, format: string, sink:
   if (!started) sink.start(format, undefined)
 }
 
+/** Statements are read up to here when data follows them. */
+const maxHeadBytes = 256 * 1024
+
 /**
- * The statement and the data behind it. With a statement in the URL the body is its data, or (without an INSERT that
- * expects data) its continuation. In the body alone, data begins after `FORMAT name` or stays with `VALUES`.
+ * The statement and the data behind it. An INSERT's data begins behind its FORMAT or VALUES, in the URL's text or in
+ * the body; a body behind any other statement in the URL continues it.
  */
-function statementAndData({ query: fromUrl, body }: EngineRequest): [string, Buffer] {
-  if (fromUrl.trim() !== '') {
-    if (body.length === 0 || /^\s*INSERT\b/i.test(withoutComments(fromUrl))) return [fromUrl, body]
-    return [`${fromUrl}\n${body.toString('utf8')}`, Buffer.alloc(0)]
+function statementAndData({ query: fromUrl, body }: EngineRequest): { statement: string; data: Buffer } {
+  if (fromUrl.trim() !== '' && !isInsert(fromUrl)) {
+    return {
+      statement: singleStatement(body.length === 0 ? fromUrl : `${fromUrl}\n${body.toString('utf8')}`),
+      data: Buffer.alloc(0),
+    }
   }
-  const head = body.subarray(0, 64 * 1024).toString('latin1')
-  if (!/^\s*INSERT\b/i.test(withoutComments(head))) return [body.toString('utf8'), Buffer.alloc(0)]
-  const code = blankQuoted(head)
-  const format = /\bFORMAT\s+\w+[ \t]*(?:\r?\n|;?[ \t]*\r?\n|$)/i.exec(code)
-  const inline = /\bFORMAT\s+(?!Values\b)\w+\s+(?=\S)/i.exec(code)
-  const end = format !== null ? format.index + format[0].length : inline !== null ? inline.index + inline[0].length : -1
-  if (end < 0) return [body.toString('utf8'), Buffer.alloc(0)]
-  return [body.subarray(0, end).toString('utf8'), body.subarray(end)]
+  const source = fromUrl.trim() === '' ? body : Buffer.from(fromUrl)
+  const rest = fromUrl.trim() === '' ? Buffer.alloc(0) : body
+  // Latin-1 keeps offsets the same in text and bytes.
+  const head = source.subarray(0, maxHeadBytes).toString('latin1')
+  const start = isInsert(head) ? dataStart(head) : -1
+  if (start < 0) return { statement: singleStatement(source.toString('utf8')), data: rest }
+  const statement = source.subarray(0, start).toString('utf8')
+  const data = Buffer.concat([source.subarray(start), rest])
+  return { statement, data: /\bVALUES\s*$/i.test(codeOf(statement)) ? withoutSemicolon(data) : data }
 }
 
-/** ClickHouse's clients may end a statement with a semicolon; what follows a second one is refused by the parser. */
-function stripEnd(sql: string): string {
-  const statement = sql.replace(/[;\s]+$/, '')
-  const separator = blankQuoted(withoutComments(statement)).indexOf(';')
-  if (separator < 0 || /^\s*INSERT\b/i.test(withoutComments(statement))) return statement
-  throw new EngineError(
-    62,
-    'SYNTAX_ERROR',
-    `Syntax error (Multi-statements are not allowed): failed at position ${separator + 1}.`,
-  )
-}
-
-/** Comments outside of quotes become blanks. */
-function withoutComments(sql: string): string {
-  return sql.replace(
-    /'(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.|``)*`|"(?:[^"\\]|\\.|"")*"|--[^\n]*|#![^\n]*|\/\*[\s\S]*?\*\//g,
-    (part) => (part.startsWith('--') || part.startsWith('/*') || part.startsWith('#!') ? ' ' : part),
-  )
+/** `INSERT … VALUES (…);` as people type it. */
+function withoutSemicolon(data: Buffer): Buffer {
+  let end = data.length
+  while (end > 0 && ' \t\r\n;'.includes(String.fromCharCode(data[end - 1] as number))) end--
+  return data.subarray(0, end)
 }
 
 /** A value as query parameters carry it: ClickHouse's Escaped form. */
 function escaped(text: string): string {
-  return text
-    .replaceAll('\\', '\\\\')
-    .replaceAll('\t', '\\t')
-    .replaceAll('\n', '\\n')
-    .replaceAll('\r', '\\r')
-    .replaceAll('\0', '\\0')
+  const letters: Readonly<Record<string, string>> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r', '\0': '\\0' }
+  return text.replace(/[\\\t\n\r\0]/g, (char) => letters[char] as string)
 }

@@ -1,4 +1,5 @@
 /** From an HTTP request to what is to be run: ClickHouse's HTTP interface, as its clients use it. */
+import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
@@ -13,7 +14,7 @@ export interface EngineRequest {
   readonly defaultFormat: string
   readonly settings: ReadonlyMap<string, string>
   readonly params: ReadonlyMap<string, string>
-  readonly queryId: string | undefined
+  readonly queryId: string
   readonly sessionId: string | undefined
   readonly sessionTimeoutS: number
   readonly gzipAnswer: boolean
@@ -55,8 +56,7 @@ const maxBodyBytes = 1024 * 1024 * 1024
 const inflate = promisify(gunzip)
 
 export async function parseRequest(request: IncomingMessage): Promise<EngineRequest> {
-  const url = new URL(request.url ?? '/', 'http://engine')
-  const { searchParams } = url
+  const searchParams = new URLSearchParams((request.url ?? '').split('?').slice(1).join('?'))
   for (const name of ['compress', 'decompress']) {
     if (searchParams.get(name) === '1') {
       throw new EngineError(
@@ -98,7 +98,7 @@ export async function parseRequest(request: IncomingMessage): Promise<EngineRequ
     defaultFormat: header(request, 'x-clickhouse-format') ?? searchParams.get('default_format') ?? 'TabSeparated',
     settings,
     params,
-    queryId: searchParams.get('query_id') ?? undefined,
+    queryId: queryIdOf(searchParams.get('query_id')),
     sessionId: searchParams.get('session_id') ?? undefined,
     sessionTimeoutS: Math.min(3600, Number(searchParams.get('session_timeout') ?? 60) || 60),
     gzipAnswer:
@@ -107,6 +107,13 @@ export async function parseRequest(request: IncomingMessage): Promise<EngineRequ
         /clickhouse-go\//.test(header(request, 'user-agent') ?? '')),
     readOnly: user === 'grafana' || request.method === 'GET' || request.method === 'HEAD',
   }
+}
+
+/** It goes back in a header, which takes printable ASCII only (RFC 9110, section 5.5). */
+function queryIdOf(given: string | null): string {
+  if (given === null || given === '') return randomUUID()
+  if (/^[\x21-\x7e]{1,200}$/.test(given)) return given
+  throw new EngineError(36, 'BAD_ARGUMENTS', 'query_id must be at most 200 printable ASCII characters.')
 }
 
 /** In chDB `default` is an overlay of the file system; whoever asks for a server's default database means ours. */
@@ -133,6 +140,7 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
       48,
       'NOT_IMPLEMENTED',
       `Content-Encoding "${encoding.slice(0, 40)}" is not supported: send gzip, or none.`,
+      415,
     )
   }
   const chunks: Buffer[] = []

@@ -27,8 +27,10 @@ export interface ServedEngine {
  * @throws UserError if the package is missing, the directory is in use or not writable, or the port is taken
  */
 export async function serveEngine({ dataDir, host, port }: ServeOptions): Promise<ServedEngine> {
-  const temporaryDirectory = prepareDirectories(dataDir)
+  const temporaryDirectory = createDirectories(dataDir)
   const lock = await lockDirectory(dataDir, 'database')
+  // What lies there was cut off by a crash; only now that the directory is ours alone.
+  for (const name of readdirSync(temporaryDirectory)) rmSync(path.join(temporaryDirectory, name))
   const { openSessions } = await loadChdb()
   const { createEngine } = await import('./execute.ts')
   const { listen } = await import('./server.ts')
@@ -45,12 +47,11 @@ export async function serveEngine({ dataDir, host, port }: ServeOptions): Promis
   }
 }
 
-/** @returns the directory for bodies of binary inserts, emptied: what lies there was cut off by a crash */
-function prepareDirectories(dataDir: string): string {
+/** @returns the directory for bodies of inserts */
+function createDirectories(dataDir: string): string {
   const temporary = path.join(dataDir, 'tmp-inserts')
   try {
     mkdirSync(temporary, { recursive: true, mode: 0o700 })
-    for (const name of readdirSync(temporary)) rmSync(path.join(temporary, name))
     return temporary
   } catch (error) {
     throw new UserError(`cannot write to ${dataDir}: ${(error as Error).message}`, {

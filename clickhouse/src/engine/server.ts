@@ -1,11 +1,10 @@
 /** ClickHouse's HTTP interface over the engine: routes, headers, errors. */
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createGzip, type Gzip } from 'node:zlib'
-import { exitCodes, isLoopback, UserError } from '@agnes/config'
-import { EngineError, fromChdb, statusOf } from './errors.ts'
+import { bindPort, isLoopback } from '@agnes/config'
+import { EngineError, fromChdb } from './errors.ts'
 import type { AnswerSink, Engine, Summary } from './execute.ts'
 import { parseRequest } from './request.ts'
 
@@ -33,10 +32,10 @@ export async function listen(engine: Engine, host: string, port: number): Promis
   const server = createServer(
     { keepAliveTimeout: 10_000, requestTimeout: 0, headersTimeout: 10_000 },
     (request, response) => {
-      void answer(engine, request, response)
+      answer(engine, request, response).catch(() => response.destroy())
     },
   )
-  const bound = await bind(server, host, port)
+  const bound = await bindPort(server, host, port, 'AGNES_CLICKHOUSE_PORT')
   return {
     port: bound,
     close: async () => {
@@ -49,22 +48,23 @@ export async function listen(engine: Engine, host: string, port: number): Promis
 }
 
 async function answer(engine: Engine, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const queryId = new URL(request.url ?? '/', 'http://engine').searchParams.get('query_id') ?? randomUUID()
-  const sink = responseSink(response, queryId)
+  const sink = responseSink(response)
   try {
     refuseForeignPages(request)
     const path = (request.url ?? '/').split('?', 1)[0]
-    if (path === '/ping' || (path === '/' && request.method !== 'POST' && !/[?&]query=/.test(request.url ?? ''))) {
+    const isRead = request.method === 'GET' || request.method === 'HEAD'
+    if (isRead && (path === '/ping' || (path === '/' && !/[?&]query=/.test(request.url ?? '')))) {
       response.writeHead(200, { 'Content-Type': 'text/plain; charset=UTF-8' }).end('Ok.\n')
       return
     }
     if (path !== '/')
       throw new EngineError(80, 'INCORRECT_QUERY', `There is no handle ${path}. Use / or /ping for health checks.`)
-    if (request.method !== 'POST' && request.method !== 'GET' && request.method !== 'HEAD') {
+    if (request.method !== 'POST' && !isRead) {
       throw new EngineError(48, 'NOT_IMPLEMENTED', `The method ${request.method} is not supported: send POST or GET.`)
     }
     const parsed = await parseRequest(request)
     sink.gzip = parsed.gzipAnswer
+    sink.queryId = parsed.queryId
     await engine.execute(parsed, sink)
     await sink.end()
   } catch (error) {
@@ -87,23 +87,25 @@ function refuseForeignPages(request: IncomingMessage): void {
 
 interface ResponseSink extends AnswerSink {
   gzip: boolean
+  queryId: string
   end(): Promise<void>
   fail(error: EngineError, version: string): void
 }
 
-function responseSink(response: ServerResponse, queryId: string): ResponseSink {
+function responseSink(response: ServerResponse): ResponseSink {
   let compressor: Gzip | undefined
   let format = 'TabSeparated'
   const tag = randomUUID().replaceAll('-', '').slice(0, 16)
-  const common = {
-    'X-ClickHouse-Server-Display-Name': 'agnes',
-    'X-ClickHouse-Query-Id': queryId,
-    'X-ClickHouse-Timezone': 'UTC',
-    'X-ClickHouse-Exception-Tag': tag,
-  }
 
   function head(status: number, headers: Record<string, string>): void {
-    if (!response.headersSent) response.writeHead(status, { ...common, ...headers })
+    if (response.headersSent) return
+    response.writeHead(status, {
+      'X-ClickHouse-Server-Display-Name': 'agnes',
+      'X-ClickHouse-Query-Id': sink.queryId,
+      'X-ClickHouse-Timezone': 'UTC',
+      'X-ClickHouse-Exception-Tag': tag,
+      ...headers,
+    })
   }
 
   async function write(bytes: Uint8Array): Promise<void> {
@@ -115,8 +117,16 @@ function responseSink(response: ServerResponse, queryId: string): ResponseSink {
 
   const sink: ResponseSink = {
     gzip: false,
+    queryId: randomUUID(),
     get gone() {
       return response.destroyed || response.writableEnded
+    },
+    onGone(listener) {
+      const left = (): void => {
+        if (!response.writableEnded) listener()
+      }
+      response.once('close', left)
+      return () => response.off('close', left)
     },
     start(answered: string, summary: Summary | undefined) {
       format = answered
@@ -140,7 +150,7 @@ function responseSink(response: ServerResponse, queryId: string): ResponseSink {
     fail(error: EngineError, version: string) {
       const text = error.text(version)
       if (!response.headersSent) {
-        head(statusOf(error.code), {
+        head(error.status, {
           'Content-Type': 'text/plain; charset=UTF-8',
           'X-ClickHouse-Exception-Code': String(error.code),
           // The body may be unread.
@@ -184,23 +194,5 @@ function summaryJson(summary: Summary | undefined): string {
     result_rows: '0',
     result_bytes: text(resultBytes),
     elapsed_ns: text(elapsedNs),
-  })
-}
-
-function bind(server: Server, host: string, port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EADDRINUSE' && error.code !== 'EACCES') return reject(error)
-      const problem = error.code === 'EACCES' ? 'may not be used by this user' : 'is taken'
-      reject(
-        new UserError(`port ${port} on ${host} ${problem}`, {
-          code: 'port_taken',
-          exitCode: exitCodes.failure,
-          hint: 'stop the process that listens there, or set AGNES_CLICKHOUSE_PORT (0 picks a free port)',
-          cause: error,
-        }),
-      )
-    })
-    server.listen(port, host, () => resolve((server.address() as AddressInfo).port))
   })
 }

@@ -7,9 +7,10 @@
  */
 import { Session } from 'chdb'
 import { EngineError, fromChdb } from './errors.ts'
-import { quote } from './statement.ts'
+import { quote, readOnlyUserMaySet, readonlyError } from './statement.ts'
 
 export interface SessionSetup {
+  readonly user: string
   readonly database: string
   /** By name, values as the URL has them. */
   readonly settings: ReadonlyMap<string, string>
@@ -20,14 +21,16 @@ export interface SessionSetup {
 
 export interface Sessions {
   /** Runs `work` with a session of its own; waits for a place of its class first. */
-  run<T>(place: 'read' | 'insert', setup: SessionSetup, work: (session: Session) => Promise<T>): Promise<T>
+  run<T>(place: Place, setup: SessionSetup, work: (session: Session) => Promise<T>): Promise<T>
   /** The same within a session that lives on under a name (HTTP `session_id`). */
   runNamed<T>(id: string, timeoutS: number, setup: SessionSetup, work: (session: Session) => Promise<T>): Promise<T>
   /** Waits for what is running, then closes the database. */
   close(): Promise<void>
 }
 
-const places = { read: 6, insert: 2 } as const
+/** How many run side by side. `control` is for short questions of the interface itself: they wait for nobody. */
+const places = { read: 6, insert: 2, control: 4 } as const
+type Place = keyof typeof places
 
 interface Named {
   readonly session: Session
@@ -39,14 +42,14 @@ export function openSessions(directory: string): Sessions {
   // Holds the database open between requests.
   const base = new Session(directory)
   base.query('CREATE DATABASE IF NOT EXISTS agnes')
-  const gates = { read: createGate(places.read), insert: createGate(places.insert) }
+  const gates = {
+    read: createGate(places.read),
+    insert: createGate(places.insert),
+    control: createGate(places.control),
+  }
   const named = new Map<string, Named>()
 
-  async function run<T>(
-    place: 'read' | 'insert',
-    setup: SessionSetup,
-    work: (session: Session) => Promise<T>,
-  ): Promise<T> {
+  async function run<T>(place: Place, setup: SessionSetup, work: (session: Session) => Promise<T>): Promise<T> {
     const leave = await gates[place].enter()
     try {
       const session = new Session(directory)
@@ -67,6 +70,7 @@ export function openSessions(directory: string): Sessions {
     setup: SessionSetup,
     work: (session: Session) => Promise<T>,
   ): Promise<T> {
+    if (setup.readOnly) throw readonlyError('session_id needs a request that may write: POST as the user agnes')
     const entry = named.get(id) ?? { session: new Session(directory), busy: false, expiry: undefined }
     named.set(id, entry)
     if (entry.busy) throw new EngineError(373, 'SESSION_IS_LOCKED', `Session ${id} is locked by a concurrent client.`)
@@ -77,6 +81,7 @@ export function openSessions(directory: string): Sessions {
       prepare(entry.session, setup)
       return await work(entry.session)
     } finally {
+      reset(entry.session, setup)
       leave()
       entry.busy = false
       entry.expiry = setTimeout(() => {
@@ -87,7 +92,7 @@ export function openSessions(directory: string): Sessions {
   }
 
   async function close(): Promise<void> {
-    await Promise.all([gates.read.drained(), gates.insert.drained()])
+    await Promise.all(Object.values(gates).map((gate) => gate.drained()))
     for (const { session, expiry } of named.values()) {
       clearTimeout(expiry)
       session.close()
@@ -98,16 +103,29 @@ export function openSessions(directory: string): Sessions {
   return { run, runNamed, close }
 }
 
-/** `SET readonly` comes last: after it the engine refuses to take it back. */
-function prepare(session: Session, { database, settings, params, readOnly }: SessionSetup): void {
+/** Settings of the URL hold for one request, also in a session that lives on. */
+function reset(session: Session, { settings }: SessionSetup): void {
+  if (settings.size > 0) session.query(`SET ${[...settings.keys()].map((name) => `${name} = DEFAULT`).join(', ')}`)
+}
+
+/**
+ * `SET readonly` comes last: after it the engine refuses every change of settings, also in a SETTINGS clause. So the
+ * settings that come before it are checked here.
+ */
+function prepare(session: Session, { user, database, settings, params, readOnly }: SessionSetup): void {
+  const refused = user === 'grafana' ? [...settings.keys()].find((name) => !readOnlyUserMaySet(name)) : undefined
+  if (refused !== undefined) throw readonlyError(`the setting ${refused} may not be changed`)
+  if (readOnly && settings.get('readonly') === '0') throw readonlyError('readonly may not be taken back')
   try {
-    session.query(`USE \`${database.replaceAll('`', '')}\``)
+    session.query(`USE \`${database.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``)
     const assignments = [
-      ...[...settings].map(([name, value]) => `${identifier(name, 115, 'UNKNOWN_SETTING')} = ${quote(value)}`),
+      ...[...settings]
+        .filter(([name]) => name !== 'readonly')
+        .map(([name, value]) => `${identifier(name, 115, 'UNKNOWN_SETTING')} = ${quote(value)}`),
       ...[...params].map(([name, value]) => `param_${identifier(name, 36, 'BAD_ARGUMENTS')} = ${quote(value)}`),
     ]
     if (assignments.length > 0) session.query(`SET ${assignments.join(', ')}`)
-    if (readOnly) session.query('SET readonly = 2')
+    if (readOnly) session.query('SET readonly = 1')
   } catch (error) {
     throw error instanceof EngineError ? error : fromChdb(error as Error)
   }

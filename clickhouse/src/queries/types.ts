@@ -1,7 +1,5 @@
 /** What the questions about health and activity are asked with and answered by; shared by CLI, pages and API. */
-
-/** Read-side class of a result; the raw value is kept beside it. The rule is in `events`. */
-export type ResultClass = 'success' | 'error' | 'denied' | 'none' | 'other'
+import type { ResultClass } from '@agnes/events'
 
 /** Every surface passes this same filter to the same where-builder, so that counts, cards and rows agree. */
 export interface TimelineFilter {
@@ -18,9 +16,12 @@ export interface TimelineFilter {
   /** A class (`success`, `error`, `denied`, `none`, `other`) or a raw value (`error.404`). */
   readonly result?: string
   readonly correlationId?: string
-  /** Case-insensitive substring of params, action, resource, summary or body. */
+  /** Case-insensitive substring of action, resource, result, message (what the summary is made of), params or body. */
   readonly q?: string
-  /** Also the events that people's own reading leaves behind (`activity.read`, `sessions.read`, `feedback.read`). */
+  /**
+   * Also the events that people's own reading leaves behind (`activity.read`, `sessions.read`, `feedback.read`).
+   * One that `actionIn` names is shown anyway; the same goes for heartbeats (`system.heartbeat`).
+   */
   readonly includeOwnReads?: boolean
   readonly includeHeartbeats?: boolean
   /** `nextCursor` of the page before. */
@@ -53,6 +54,8 @@ export interface TimelineRow {
   readonly runId: string
   /** One line for people. */
   readonly summary: string
+  /** What went wrong or was said; empty when nothing was. */
+  readonly message: string
   /** JSON text, empty when there is none. */
   readonly params: string
   readonly paramsBefore: string

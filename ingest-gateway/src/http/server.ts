@@ -1,8 +1,7 @@
 /** The gateway's HTTP listener: parse, call, answer. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { exitCodes, UserError } from '@agnes/config'
+import { bindPort } from '@agnes/config'
 import type { Ingest } from '../ingest.ts'
 import { RequestError } from '../otlp/rows.ts'
 import { SpoolUnavailableError } from '../spool/spool.ts'
@@ -152,7 +151,7 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     if (cut || (underWay.get(socket) ?? 0) > 0) socket.destroy()
     else socket.end(unreadable(error.code, error.rawPacket))
   })
-  const port = await bind(server, options.host, options.port)
+  const port = await bindPort(server, options.host, options.port, 'AGNES_OTLP_PORT')
 
   return {
     port,
@@ -228,24 +227,4 @@ function wireFormat(header: string | undefined): WireFormat | undefined {
     default:
       return undefined
   }
-}
-
-function bind(server: Server, host: string, port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EADDRINUSE' && error.code !== 'EACCES') return reject(error)
-      reject(
-        new UserError(
-          `port ${port} on ${host} ${error.code === 'EACCES' ? 'may not be used by this user' : 'is taken'}`,
-          {
-            code: 'port_taken',
-            exitCode: exitCodes.failure,
-            hint: 'stop the process that listens there, or set AGNES_OTLP_PORT (0 picks a free port)',
-            cause: error,
-          },
-        ),
-      )
-    })
-    server.listen(port, host, () => resolve((server.address() as AddressInfo).port))
-  })
 }

@@ -1,4 +1,6 @@
 /**
+ * The two blocks of the Native format that chDB does not write for us.
+ *
  * The first query of clickhouse-go, hence of Grafana's ClickHouse plugin:
  * `SELECT displayName(), version(), revision(), timezone()`.
  *
@@ -30,8 +32,30 @@ function column(name: string, type: string, content: Buffer): Buffer {
   return Buffer.concat([text(name), text(type), customSerialization, content])
 }
 
-/** All our texts are shorter than 128 bytes: their length is one byte of varint. */
+/**
+ * A block of no rows at revision 0.
+ * @param described the columns, as DESCRIBE prints them in JSONCompactEachRow: name and type first
+ */
+export function emptyBlock(described: string): Buffer {
+  const columns = described
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as [string, string])
+  const parts = columns.flatMap(([name, type]) => [text(name), text(type)])
+  return Buffer.concat([varint(columns.length), Buffer.from([0]), ...parts])
+}
+
 function text(value: string): Buffer {
   const bytes = Buffer.from(value)
-  return Buffer.concat([Buffer.from([bytes.length]), bytes])
+  return Buffer.concat([varint(bytes.length), bytes])
+}
+
+function varint(value: number): Buffer {
+  const bytes: number[] = []
+  let rest = value
+  while (rest > 0x7f) {
+    bytes.push((rest & 0x7f) | 0x80)
+    rest >>>= 7
+  }
+  return Buffer.from([...bytes, rest])
 }

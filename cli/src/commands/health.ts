@@ -1,0 +1,49 @@
+import type { HealthField, HealthPulse } from '@agnes/clickhouse'
+import { exitCodes } from '@agnes/config'
+import type { Command } from 'commander'
+import { withClickHouse } from '../connect.ts'
+import { paint } from '../output/paint.ts'
+import { renderTable } from '../output/table.ts'
+import { harmless, harmlessJson } from '../output/text.ts'
+import { activityCommand } from './activity-arguments.ts'
+
+export function registerHealth(program: Command): void {
+  program
+    .command('health')
+    .description('Is the instance healthy? Exit code 1 when red')
+    .option('--json', 'print the pulse as JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  agnes health
+  agnes health --json | jq .status
+  agnes health > /dev/null || echo "look at it"
+`,
+    )
+    .action(async ({ json }: { json?: boolean }) => {
+      await withClickHouse(async (client) => {
+        const { fetchHealth } = await import('@agnes/clickhouse')
+        const pulse = await fetchHealth(client)
+        process.stdout.write(json ? `${harmlessJson(pulse, 2)}\n` : renderPulse(pulse))
+        process.exitCode = pulse.status === 'red' ? exitCodes.failure : exitCodes.done
+      })
+    })
+}
+
+export function renderPulse({ status, sentence, fields }: HealthPulse): string {
+  const table = renderTable(fields, [
+    { title: '', text: () => '●', color: (field) => field.color },
+    { title: 'field', text: (field) => field.name },
+    { title: '', text: (field) => field.color, color: (field) => field.color },
+    { title: 'value', text: (field) => field.value, flexible: true },
+    { title: 'why', text: (field) => field.explanation, flexible: true },
+  ])
+  const commands = fields.filter(({ color }) => color !== 'green').map(lookInto)
+  const look = commands.length === 0 ? '' : `\n${paint.dim('Look into it:')}\n${commands.join('')}`
+  return `${paint[status](`● ${harmless(sentence)}`)}\n\n${table}${look}`
+}
+
+function lookInto({ filter }: HealthField): string {
+  return `  ${harmless(activityCommand(filter))}\n`
+}

@@ -1,0 +1,29 @@
+/** The command tree, with errors in our own form: `agnes: …` and a hint, never commander's. */
+import { Command } from 'commander'
+import { commands } from './commands/registry.ts'
+import { version } from './version.ts'
+
+export function createProgram(): Command {
+  const program = new Command('agnes')
+    .description('Is my Agnes instance healthy, and what happened?')
+    .version(version, '-V, --version')
+    .showSuggestionAfterError()
+    .exitOverride()
+    .addHelpText(
+      'after',
+      '\nExamples:\n  agnes up         start everything on this machine\n  agnes demo       fill it with a simulated week\n  agnes health     is it well?\n  agnes activity   what happened?\n',
+    )
+  for (const register of commands) register(program)
+  for (const command of [program, ...program.commands]) {
+    const help = command === program ? 'agnes --help' : `agnes ${command.name()} --help`
+    command.configureOutput({ outputError: (text, write) => write(usageError(text, `see ${help}`)) })
+  }
+  return program
+}
+
+/** From `error: unknown option '--jsn'\n(Did you mean --json?)` to our form. */
+export function usageError(text: string, hint: string): string {
+  const [first = '', second = ''] = text.trim().split('\n')
+  const meant = /^\(Did you mean (.+)\?\)$/.exec(second)?.[1]
+  return `agnes: ${first.replace(/^error: /, '')}\n  hint: ${meant === undefined ? hint : `did you mean ${meant}?`}\n`
+}

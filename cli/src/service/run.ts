@@ -1,0 +1,60 @@
+/** What the services share when they run as a process: say that they serve, stop on a signal, tell the parent why not. */
+import { exitCodes, UserError } from '@agnes/config'
+import { goOnWithoutReader, log } from '../output/streams.ts'
+import { failedMessage, type ReadyMessage } from './messages.ts'
+
+export interface RunningService {
+  readonly url: string
+  readonly port: number
+  stop(): Promise<void>
+}
+
+/** Longer than any service's own patience, and within the ten seconds a SIGTERM gives. */
+const stopWithinMs = 9_800
+
+/** Runs until SIGTERM or Ctrl-C; a second signal, or the end of the parent, ends it at once: all state is on disk. */
+export async function runService(name: string, start: () => Promise<RunningService>): Promise<void> {
+  goOnWithoutReader()
+  const stop = stopRequested()
+  const service = await orTellParent(start)
+  if (service === undefined) return
+  const { url, port } = service
+  if (process.send === undefined) log(`${name} serves ${url}; Ctrl-C stops it`)
+  else process.send({ type: 'ready', url, port } satisfies ReadyMessage)
+  await stop
+  setTimeout(() => process.exit(exitCodes.done), stopWithinMs).unref()
+  await service.stop()
+  process.exit(exitCodes.done)
+}
+
+/**
+ * Runs `work`; where a parent waits for it, an error the user can mend goes to the parent, which says it once.
+ * @returns undefined if it did
+ */
+export async function orTellParent<T>(work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work()
+  } catch (error) {
+    if (process.send === undefined || !process.connected || !(error instanceof UserError)) throw error
+    process.send(failedMessage(error))
+    process.exitCode = error.exitCode
+    process.disconnect()
+    return undefined
+  }
+}
+
+function stopRequested(): Promise<void> {
+  const supervised = process.send !== undefined
+  return new Promise((resolve) => {
+    let asked = false
+    const stop = (): void => {
+      if (asked) process.exit(exitCodes.failure)
+      asked = true
+      resolve()
+    }
+    process.on('SIGTERM', stop)
+    // Ctrl-C reaches every process of the terminal's group, but the supervisor stops us in order.
+    process.on('SIGINT', supervised ? () => {} : stop)
+    if (supervised) process.on('disconnect', () => process.exit(process.exitCode ?? exitCodes.failure))
+  })
+}

@@ -1,0 +1,63 @@
+/** What `agnes up` says when everything serves: where, how to send the first event, and whether all is well. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { type ClickHouseClient, createAgnesClient, fetchHealth, type HealthPulse } from '@agnes/clickhouse'
+import type { Instance } from '../instance.ts'
+import { paint } from '../output/paint.ts'
+import { harmless } from '../output/text.ts'
+
+export function welcome({ clickhouseUrl, otlpUrl }: Instance): string {
+  return `
+${paint.bold('Agnes Observability is running.')} Ctrl-C stops it.
+
+  OTLP/HTTP   ${paint.cyan(otlpUrl)}
+  ClickHouse  ${paint.cyan(new URL(clickhouseUrl).origin)}
+
+Send a first event:
+
+  curl ${otlpUrl}/v1/logs -H 'Content-Type: application/json' -d '
+    {"resourceLogs": [{"scopeLogs": [{"logRecords": [{
+      "eventName": "agnes.audit",
+      "attributes": [
+        {"key": "agnes.action", "value": {"stringValue": "hello.world"}},
+        {"key": "agnes.result", "value": {"stringValue": "success"}},
+        {"key": "user.id",      "value": {"stringValue": "me"}}]}]}]}]}'
+
+or let Claude Code send its own, from the shell you start it in:
+
+  export CLAUDE_CODE_ENABLE_TELEMETRY=1 OTEL_LOGS_EXPORTER=otlp \\
+    OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf OTEL_EXPORTER_OTLP_ENDPOINT=${otlpUrl}
+
+then look:  agnes activity   agnes health   agnes demo (fills a simulated week)
+
+`
+}
+
+/** The gateway has just started: its first heartbeat is on its way, and without it the pulse would look dead. */
+const patienceMs = 5_000
+
+/** The health line, once it can be told. undefined if ClickHouse does not answer or `signal` comes first. */
+export async function healthLine(clickhouseUrl: string, signal: AbortSignal): Promise<string | undefined> {
+  const client = createAgnesClient({ url: clickhouseUrl, application: 'agnes-up', requestTimeoutMs: patienceMs })
+  try {
+    const giveUpAt = performance.now() + patienceMs
+    for (;;) {
+      const pulse = await fetchHealth(client)
+      const alive = pulse.fields.some(({ name, color }) => name === 'pipeline' && color === 'green')
+      if (alive || performance.now() > giveUpAt) return await describe(pulse, client)
+      await pause(250, undefined, { signal })
+    }
+  } catch {
+    return undefined
+  } finally {
+    await client.close()
+  }
+}
+
+async function describe({ status, sentence }: HealthPulse, client: ClickHouseClient): Promise<string> {
+  const result = await client.query({
+    query: "SELECT 1 FROM otel_logs WHERE EventName != 'agnes.system' LIMIT 1",
+    format: 'JSONEachRow',
+  })
+  const empty = (await result.json()).length === 0
+  return empty ? `${paint.cyan('●')} No events yet.` : `${paint[status]('●')} ${harmless(sentence)}`
+}

@@ -1,0 +1,185 @@
+/** The writer between a real spool and the real engine, with a proxy where the network would fail. */
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { type ClickHouseClient, createAgnesClient, migrate } from '@agnes/clickhouse'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startTestEngine, type TestEngine } from '../../../tests/support/engine.ts'
+import { startFaultProxy } from '../../../tests/support/fault-proxy.ts'
+import { transcodeJson } from '../otlp/transcode-json.ts'
+import { openSpool, type SealedSegment, type Spool } from '../spool/spool.ts'
+import { insertSegment, type SegmentTransport, storedRecords } from './insert.ts'
+import { startWriter, type Writer } from './writer.ts'
+
+let engine: TestEngine
+let root: string
+
+beforeAll(async () => {
+  engine = await startTestEngine()
+  await migrate(engine.client)
+  root = mkdtempSync(path.join(tmpdir(), 'agnes-writer-'))
+})
+afterAll(async () => {
+  await engine.stop()
+  rmSync(root, { recursive: true })
+})
+
+const nowNs = (): bigint => BigInt(Date.now()) * 1_000_000n
+
+interface Bench {
+  readonly directory: string
+  readonly spool: Spool
+  readonly client: ClickHouseClient
+  append(records: number): Promise<void>
+  /** Rows in ClickHouse, and how many of them are distinct events. */
+  stored(): Promise<{ readonly rows: number; readonly events: number }>
+  close(writer?: Writer): Promise<void>
+}
+
+async function bench(url: string): Promise<Bench> {
+  const tenant = randomUUID()
+  const directory = path.join(root, tenant)
+  const spool = await openSpool({ directory, sealAfterMs: 1 })
+  const client = createAgnesClient({ url, requestTimeoutMs: 20_000 })
+  return {
+    directory,
+    spool,
+    client,
+    async append(records) {
+      const receivedAtNs = nowNs()
+      const logRecords = Array.from({ length: records }, () => ({
+        eventName: 'agnes.audit',
+        attributes: [{ key: 'agnes.action', value: { stringValue: 'query.local' } }],
+      }))
+      const body = Buffer.from(JSON.stringify({ resourceLogs: [{ scopeLogs: [{ logRecords }] }] }))
+      const { bytes: payload } = transcodeJson(body, receivedAtNs)
+      await spool.append({
+        tenant,
+        receivedAtNs,
+        requestHash: Buffer.from(randomUUID().slice(0, 16)),
+        records,
+        payload,
+      })
+    },
+    async stored() {
+      const result = await engine.client.query({
+        query: 'SELECT count() AS rows, uniqExact(EventId) AS events FROM otel_logs WHERE TenantId = {tenant:String}',
+        query_params: { tenant },
+        format: 'JSONEachRow',
+      })
+      const [row] = await result.json<{ rows: number; events: number }>()
+      return row ?? { rows: -1, events: -1 }
+    },
+    async close(writer) {
+      await spool.close()
+      await writer?.stop()
+      await client.close()
+    },
+  }
+}
+
+async function nextSegment(spool: Spool): Promise<SealedSegment> {
+  const segment = await spool.nextSealed()
+  if (segment === undefined) throw new Error('the spool is closed')
+  return segment
+}
+
+describe.each<SegmentTransport>(['file', 'stream'])('by %s', (transport) => {
+  test('a segment is stored whole, and its file is gone', async () => {
+    const { spool, client, append, stored, close, directory } = await bench(engine.url)
+    await append(3)
+    await append(4)
+    const writer = startWriter({ spool, client, transport, nowNs })
+    await expect.poll(() => writer.stats().storedRecords).toBe(7)
+    expect(await stored()).toEqual({ rows: 7, events: 7 })
+    expect(writer.stats().takeLags().length).toBeGreaterThan(0)
+    await close(writer)
+    expect(readdirSync(directory).filter((name) => name.startsWith('seg-')).length).toBeLessThanOrEqual(1)
+  })
+
+  test.each(['lose-request', 'lose-answer'] as const)('%s: stored once', async (fault) => {
+    const proxy = await startFaultProxy(engine.url)
+    const { spool, client, append, stored, close } = await bench(proxy.url)
+    // After a lost answer the look-up may find the rows: then there is no second insert to fail.
+    proxy.inject(fault, 'INSERT INTO otel_logs', 2)
+    await append(5)
+    const lines: string[] = []
+    const writer = startWriter({ spool, client, transport, nowNs, log: (line) => lines.push(line) })
+    await expect.poll(() => writer.stats().storedRecords, { timeout: 15_000 }).toBe(5)
+    expect(await stored()).toEqual({ rows: 5, events: 5 })
+    expect(lines[0]).toContain('the spool keeps them')
+    await close(writer)
+    await proxy.stop()
+  })
+
+  test('rows of the batch that are there already are left out, only the missing ones are added', async () => {
+    const { spool, client, append, stored, close } = await bench(engine.url)
+    await append(10)
+    const segment = await nextSegment(spool)
+    expect(await insertSegment(client, segment, transport)).toEqual({ kind: 'stored' })
+    await client.command({
+      query: 'ALTER TABLE otel_logs DELETE WHERE BatchId = {batch:UUID} AND Seq % 3 = 0',
+      query_params: { batch: segment.batchId },
+      clickhouse_settings: { mutations_sync: '2' },
+    })
+    const left = await storedRecords(client, segment)
+    expect(left).toBeLessThan(10)
+    expect(await insertSegment(client, segment, transport, 'missing')).toEqual({ kind: 'stored' })
+    expect(await stored()).toEqual({ rows: 10, events: 10 })
+    await close()
+  })
+
+  test('the same segment twice is one', async () => {
+    const { spool, client, append, stored, close } = await bench(engine.url)
+    await append(10)
+    const segment = await nextSegment(spool)
+    await insertSegment(client, segment, transport)
+    await insertSegment(client, segment, transport)
+    expect(await stored()).toEqual({ rows: 10, events: 10 })
+    await close()
+  })
+
+  test('a table that is missing refuses, for certain', async () => {
+    const { spool, append, close } = await bench(engine.url)
+    await append(1)
+    const elsewhere = createAgnesClient({ url: engine.url.replace(/agnes$/, 'system') })
+    expect(await insertSegment(elsewhere, await nextSegment(spool), transport)).toMatchObject({ kind: 'refused' })
+    await elsewhere.close()
+    await close()
+  })
+})
+
+test('a recovered segment is looked up before it is sent: what another life stored is not stored again', async () => {
+  const { directory, spool, client, append, stored, close } = await bench(engine.url)
+  await append(6)
+  const segment = await nextSegment(spool)
+  await insertSegment(client, segment, 'file')
+  // Without the token ClickHouse would take it again: the look-up alone must keep it out.
+  await client.command({ query: 'ALTER TABLE otel_logs MODIFY SETTING non_replicated_deduplication_window = 0' })
+  await spool.close()
+
+  const again = await openSpool({ directory, sealAfterMs: 1 })
+  const writer = startWriter({ spool: again, client, transport: 'file', nowNs })
+  await expect.poll(() => writer.stats().storedRecords).toBe(6)
+  expect(await stored()).toEqual({ rows: 6, events: 6 })
+  await client.command({ query: 'ALTER TABLE otel_logs MODIFY SETTING non_replicated_deduplication_window = 10000' })
+  await again.close()
+  await close(writer)
+})
+
+test('while ClickHouse is away nothing is dropped, the reason is told, and it goes on by itself', async () => {
+  const proxy = await startFaultProxy(engine.url)
+  const { spool, client, append, stored, close } = await bench(proxy.url)
+  proxy.inject('lose-request', 'INSERT INTO otel_logs', 3)
+  const lines: string[] = []
+  const writer = startWriter({ spool, client, transport: 'file', nowNs, log: (line) => lines.push(line) })
+  for (let i = 0; i < 5; i++) await append(2)
+  await expect.poll(() => writer.stats().failure).toBeDefined()
+  await expect.poll(() => writer.stats().storedRecords, { timeout: 15_000 }).toBe(10)
+  expect(writer.stats().failure).toBeUndefined()
+  expect(lines.at(-1)).toBe('writer: ClickHouse takes inserts again')
+  expect(await stored()).toEqual({ rows: 10, events: 10 })
+  await close(writer)
+  await proxy.stop()
+})

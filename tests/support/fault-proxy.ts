@@ -1,0 +1,69 @@
+/** An HTTP proxy that lets things go wrong between a client and its server, at a point a test chooses. */
+import { once } from 'node:events'
+import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
+
+/**
+ * What happens to a request that `matches`:
+ * `lose-request` the connection ends before the server has seen it; `lose-answer` the server has done its work, and the
+ * client never hears of it.
+ */
+export type Fault = 'lose-request' | 'lose-answer'
+
+export interface FaultProxy {
+  readonly url: string
+  /** The next `times` requests whose URL or body contains `text` meet with the fault. */
+  inject(fault: Fault, text: string, times?: number): void
+  stop(): Promise<void>
+}
+
+export async function startFaultProxy(target: string): Promise<FaultProxy> {
+  const { origin, pathname } = new URL(target)
+  let planned: { fault: Fault; text: string }[] = []
+
+  async function forward(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+    const body = Buffer.concat(chunks)
+    const content = `${decodeURIComponent((request.url ?? '').replaceAll('+', ' '))}\n${body.toString('latin1')}`
+    const plan = planned.find(({ text }) => content.includes(text))
+    planned = planned.filter((one) => one !== plan)
+    if (plan?.fault === 'lose-request') {
+      request.socket.destroy()
+      return
+    }
+    const { 'transfer-encoding': _chunked, ...headers } = request.headers
+    const onward = httpRequest(new URL(request.url ?? '/', origin), {
+      method: request.method,
+      headers: { ...headers, host: new URL(origin).host, 'content-length': body.length },
+    })
+    onward.end(body)
+    const [answer] = (await once(onward, 'response')) as [IncomingMessage]
+    if (plan?.fault === 'lose-answer') {
+      answer.resume()
+      await once(answer, 'end')
+      request.socket.destroy()
+      return
+    }
+    response.writeHead(answer.statusCode ?? 502, answer.headers)
+    answer.pipe(response)
+  }
+
+  const server = createServer((request, response) => {
+    forward(request, response).catch(() => response.destroy())
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return {
+    url: `http://127.0.0.1:${address.port}${pathname}`,
+    inject(fault, text, times = 1) {
+      for (let i = 0; i < times; i++) planned.push({ fault, text })
+    },
+    async stop() {
+      server.closeAllConnections()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
