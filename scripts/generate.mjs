@@ -2,10 +2,14 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { configurationReference } from './configuration-reference.mjs'
+import { eventsReference } from './events-reference.mjs'
+import { schemaReference } from './schema-reference.mjs'
 
 const root = path.join(import.meta.dirname, '..')
 const documents = {
   'docs/configuration.md': configurationReference,
+  'docs/events.md': eventsReference,
+  'docs/schema.md': schemaReference,
 }
 
 const check = process.argv.includes('--check')

@@ -1,0 +1,82 @@
+/** The `agnes` command as a user runs it: `agnes up` in one terminal, the others beside it. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+
+export const repository = path.resolve(import.meta.dirname, '../..')
+const main = path.join(repository, 'cli/dist/main.js')
+
+export interface Ran {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs any program to its end. */
+export async function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<Ran> {
+  const child = spawn(command, args, {
+    cwd: repository,
+    env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString()
+  })
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString()
+  })
+  const [code] = (await once(child, 'close')) as [number | null]
+  return { code, stdout, stderr }
+}
+
+export interface RunningAgnes {
+  readonly otlpUrl: string
+  readonly clickhouseUrl: string
+  /** Runs another command of the same instance. */
+  agnes(...args: string[]): Promise<Ran>
+  /** Ctrl-C. */
+  interrupt(): Promise<number | null>
+}
+
+/** `agnes up` on a data directory; resolves when it has printed its ports. */
+export async function startAgnes(dataDir: string): Promise<RunningAgnes> {
+  const env = { AGNES_DATA_DIR: dataDir, AGNES_OTLP_PORT: '0', AGNES_CLICKHOUSE_PORT: '0' }
+  const child = spawn(process.execPath, [main, 'up', '--print-ports', 'json'], {
+    cwd: repository,
+    env: { PATH: process.env.PATH ?? '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let stderr = ''
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString()
+  })
+  const ports = await firstLine(child, () => stderr)
+  const { otlp, clickhouse } = JSON.parse(ports) as { otlp: number; clickhouse: number }
+  return {
+    otlpUrl: `http://127.0.0.1:${otlp}`,
+    clickhouseUrl: `http://127.0.0.1:${clickhouse}/agnes`,
+    agnes: (...args) => run(process.execPath, [main, ...args], { AGNES_DATA_DIR: dataDir }),
+    async interrupt() {
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill('SIGINT')
+        await once(child, 'exit')
+      }
+      return child.exitCode
+    },
+  }
+}
+
+async function firstLine(child: ChildProcess, errors: () => string): Promise<string> {
+  if (child.stdout === null) throw new Error('no output to read')
+  const lines = createInterface({ input: child.stdout })
+  const [line] = (await Promise.race([
+    once(lines, 'line'),
+    once(child, 'exit').then(([code]) => {
+      throw new Error(`agnes up ended with ${code}: ${errors()}`)
+    }),
+  ])) as [string]
+  return line
+}
