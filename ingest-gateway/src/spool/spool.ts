@@ -113,7 +113,7 @@ const maxGroupBytes = 8 * 1024 * 1024
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const { directory, log = () => {} } = options
   const segmentBytes = options.segmentBytes ?? 32 * 1024 * 1024
-  const sealAfterMs = options.sealAfterMs ?? 500
+  const sealAfterMs = options.sealAfterMs ?? 1_000
   const maxPendingBytes = options.maxPendingBytes ?? 64 * 1024 * 1024
 
   const recovered = await takeStock(directory, log)

@@ -1,5 +1,5 @@
 /**
- * Drains the spool into ClickHouse: one segment after the other, in order, forever.
+ * Drains the spool into ClickHouse, segment by segment, forever: two at a time, because an insert keeps one core busy.
  * A segment leaves the disk only when ClickHouse has all of its records; until then everything is tried again with
  * growing pauses. There is no number of attempts after which anything is dropped.
  */
@@ -40,6 +40,7 @@ export interface SegmentLag {
 
 const firstPauseMs = 200
 const longestPauseMs = 30_000
+const insertsAtOnce = 2
 /** Lags kept between two calls of takeLags. */
 const maxLags = 10_000
 
@@ -49,9 +50,17 @@ export function startWriter({ spool, client, transport, log = () => {}, nowNs }:
   let failure: string | undefined
   let lags: SegmentLag[] = []
 
+  /** The spool has one waiting taker at a time. */
+  let taking: Promise<unknown> = Promise.resolve()
+  function take(): Promise<SealedSegment | undefined> {
+    const taken = taking.then(() => (stopping.signal.aborted ? undefined : spool.nextSealed()))
+    taking = taken
+    return taken
+  }
+
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
-      const segment = await spool.nextSealed()
+      const segment = await take()
       if (segment === undefined) return
       if (!(await store(segment))) return
       stored += segment.records
@@ -106,10 +115,14 @@ export function startWriter({ spool, client, transport, log = () => {}, nowNs }:
     failure = message
   }
 
-  const done = run().catch((error: Error) => {
-    failure = error.message
-    log(`writer: stopped: ${error.message}`)
-  })
+  const done = Promise.all(
+    Array.from({ length: insertsAtOnce }, () =>
+      run().catch((error: Error) => {
+        failure = error.message
+        log(`writer: stopped: ${error.message}`)
+      }),
+    ),
+  )
 
   return {
     stats: () => ({
