@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { HealthPulse, TimelineRow } from '@agnes/clickhouse'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type RunningAgnes, repository, run, startAgnes } from '../support/agnes.ts'
+import { command, type RunningAgnes, repository, run, startAgnes } from '../support/agnes.ts'
 
 const dataDir = mkdtempSync(path.join(tmpdir(), 'agnes-e2e-'))
 let instance: RunningAgnes
@@ -193,7 +193,7 @@ test('stopped by Ctrl-C and started again, nothing is lost or doubled', async ()
 })
 
 test('a second instance on the same data directory is refused in one line', async () => {
-  const { code, stderr } = await run(process.execPath, [path.join(repository, 'cli/dist/main.js'), 'up'], {
+  const { code, stderr } = await run(process.execPath, [command, 'up'], {
     AGNES_DATA_DIR: dataDir,
     AGNES_OTLP_PORT: '0',
     AGNES_CLICKHOUSE_PORT: '0',

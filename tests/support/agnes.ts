@@ -5,7 +5,8 @@ import path from 'node:path'
 import { createInterface } from 'node:readline'
 
 export const repository = path.resolve(import.meta.dirname, '../..')
-const main = path.join(repository, 'cli/dist/main.js')
+/** As npm links it. */
+export const command = path.join(repository, 'node_modules/.bin/agnes')
 
 export interface Ran {
   readonly code: number | null
@@ -44,7 +45,7 @@ export interface RunningAgnes {
 /** `agnes up` on a data directory; resolves when it has printed its ports. */
 export async function startAgnes(dataDir: string): Promise<RunningAgnes> {
   const env = { AGNES_DATA_DIR: dataDir, AGNES_OTLP_PORT: '0', AGNES_CLICKHOUSE_PORT: '0' }
-  const child = spawn(process.execPath, [main, 'up', '--print-ports', 'json'], {
+  const child = spawn(process.execPath, [command, 'up', '--print-ports', 'json'], {
     cwd: repository,
     env: { PATH: process.env.PATH ?? '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -58,7 +59,7 @@ export async function startAgnes(dataDir: string): Promise<RunningAgnes> {
   return {
     otlpUrl: `http://127.0.0.1:${otlp}`,
     clickhouseUrl: `http://127.0.0.1:${clickhouse}/agnes`,
-    agnes: (...args) => run(process.execPath, [main, ...args], { AGNES_DATA_DIR: dataDir }),
+    agnes: (...args) => run(process.execPath, [command, ...args], { AGNES_DATA_DIR: dataDir }),
     async interrupt() {
       if (child.exitCode === null && child.signalCode === null) {
         child.kill('SIGINT')
