@@ -58,14 +58,16 @@ async function insert(client: ClickHouseClient, from: number): Promise<void> {
       WITH
         {from:UInt64} + number AS n,
         fromUnixTimestamp64Nano(toInt64(toUnixTimestamp64Nano(now64(9)) - (${rows} - n) * ${Math.floor((days * 86_400e9) / rows)})) AS at,
-        cityHash64(n) AS h
+        cityHash64(n) AS h,
+        cityHash64(n, 'user') AS u,
+        cityHash64(n, 'event') AS e
       SELECT 'default', toString(generateUUIDv7()), at, toUUID('0193f0a0-0000-7000-8000-000000000001'), n, at, at, 'INFO', 9,
         'agnes',
-        multiIf(h % 100 < 90, 'agnes.audit', h % 100 < 95, 'agnes.sync', h % 100 < 98, 'agnes.session_processor', 'agnes.system'),
+        multiIf(e % 100 < 90, 'agnes.audit', e % 100 < 95, 'agnes.sync', e % 100 < 98, 'agnes.session_processor', 'agnes.system'),
         map('service.name', 'agnes', 'service.version', '1.42.0', 'deployment.environment.name', 'production'),
         'agnes.recorder',
         map('log.record.uid', toString(n),
-            'user.id', concat('user-', toString(h % 50)),
+            'user.id', concat('user-', toString(u % 50)),
             'agnes.action', ['run_verification', 'sync.trigger', 'query.local', 'data.download', 'token.create'][h % 5 + 1],
             'agnes.resource', concat('table:orders_', toString(h % 200)),
             'agnes.result', if(h % 20 = 0, 'error', 'success'),

@@ -7,6 +7,7 @@ import { daysBefore, type Happening, simulate } from '../demo/simulation.ts'
 import { findInstance } from '../instance.ts'
 import { startProgress } from '../output/progress.ts'
 import { log } from '../output/streams.ts'
+import { typed } from '../output/typed.ts'
 
 interface DemoOptions {
   readonly days: number
@@ -46,7 +47,7 @@ export function registerDemo(program: Command): void {
       await telemetry.shutdown()
       if (!options.live)
         log(
-          'look at them: agnes health · agnes activity · agnes sql "SELECT action, count() FROM audit_log GROUP BY action"',
+          `look at them: ${typed} health · ${typed} activity · ${typed} sql "SELECT action, count() FROM audit_log GROUP BY action"`,
         )
     })
 }

@@ -22,17 +22,17 @@ test('all green: the sentence and the fields, nothing to look into', () => {
   expect(renderPulse(pulse('green', 'All nominal: 12 active users', scheduler)).split('\n')).toEqual([
     '● All nominal: 12 active users',
     '',
-    '   field             value      why',
-    '●  scheduler  green  3 min ago  last tick of the scheduler',
+    '   field             value',
+    '●  scheduler  green  3 min ago',
     '',
   ])
 })
 
-test('what is not green comes with the command that shows the rows behind it', () => {
+test('what is not green comes with what it means and the command that shows the rows behind it', () => {
   const text = renderPulse(pulse('yellow', 'sync_24h: 95.2 %', scheduler, sync))
-  expect(text).toContain('●  sync_24h   yellow  95.2 %     5 of 105 syncs failed in 24 h\n')
+  expect(text).toContain('●  sync_24h   yellow  95.2 %\n')
   expect(text).toMatch(
-    /\nLook into it:\n {2}agnes activity --action-prefix sync\. --result error --since 2026-11-20T10:00:00Z\n$/,
+    /\nsync_24h: 5 of 105 syncs failed in 24 h\n {2}(npx )?agnes activity --action-prefix sync\. --result error --since 2026-11-20T10:00:00Z\n$/,
   )
 })
 
@@ -45,9 +45,11 @@ test('what an event holds cannot steer the terminal from the pulse, nor break it
   }
   const text = renderPulse(pulse('red', 'by \u001b]0;x\u0007anna\nand more', hostile))
   expect(text.replaceAll('\n', '')).not.toMatch(/\p{Cc}|\p{Bidi_Control}/u)
-  const [sentence = '', , ...table] = text.split('\n')
-  expect(sentence).toBe('● by anna and more')
-  for (const line of table) expect(displayWidth(line)).toBeLessThanOrEqual(100)
+  const [sentence, blank, titles = '', row = '', ...rest] = text.split('\n')
+  expect([sentence, blank]).toEqual(['● by anna and more', ''])
+  for (const line of [titles, row]) expect(displayWidth(line)).toBeLessThanOrEqual(100)
+  // A blank line, the meaning, the command, the end.
+  expect(rest).toHaveLength(4)
 })
 
 function pulse(status: HealthPulse['status'], sentence: string, ...fields: readonly HealthField[]): HealthPulse {

@@ -5,6 +5,7 @@ import { withClickHouse } from '../connect.ts'
 import { paint } from '../output/paint.ts'
 import { renderTable } from '../output/table.ts'
 import { harmless, harmlessJson } from '../output/text.ts'
+import { typed } from '../output/typed.ts'
 import { activityCommand } from './activity-arguments.ts'
 
 export function registerHealth(program: Command): void {
@@ -37,13 +38,13 @@ export function renderPulse({ status, sentence, fields }: HealthPulse): string {
     { title: 'field', text: (field) => field.name },
     { title: '', text: (field) => field.color, color: (field) => field.color },
     { title: 'value', text: (field) => field.value, flexible: true },
-    { title: 'why', text: (field) => field.explanation, flexible: true },
   ])
-  const commands = fields.filter(({ color }) => color !== 'green').map(lookInto)
-  const look = commands.length === 0 ? '' : `\n${paint.dim('Look into it:')}\n${commands.join('')}`
-  return `${paint[status](`● ${harmless(sentence)}`)}\n\n${table}${look}`
+  const look = fields.filter(({ color }) => color !== 'green').map(lookInto)
+  return `${paint[status](`● ${harmless(sentence)}`)}\n\n${table}${look.join('')}`
 }
 
-function lookInto({ filter }: HealthField): string {
-  return `  ${harmless(activityCommand(filter))}\n`
+/** What the field means, and the command that shows the rows behind it. */
+function lookInto({ name, explanation, filter }: HealthField): string {
+  const command = activityCommand(filter).replace(/^agnes/, typed)
+  return `\n${paint.bold(name)}: ${harmless(explanation)}\n  ${harmless(command)}\n`
 }

@@ -4,6 +4,7 @@ import { type ClickHouseClient, createAgnesClient, fetchHealth, type HealthPulse
 import type { Instance } from '../instance.ts'
 import { paint } from '../output/paint.ts'
 import { harmless } from '../output/text.ts'
+import { typed } from '../output/typed.ts'
 
 export function welcome({ clickhouseUrl, otlpUrl }: Instance): string {
   return `
@@ -27,7 +28,11 @@ or let Claude Code send its own, from the shell you start it in:
   export CLAUDE_CODE_ENABLE_TELEMETRY=1 OTEL_LOGS_EXPORTER=otlp \\
     OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf OTEL_EXPORTER_OTLP_ENDPOINT=${otlpUrl}
 
-then look:  agnes activity   agnes health   agnes demo (fills a simulated week)
+then look, in another terminal:
+
+  ${typed} demo       fills a simulated week
+  ${typed} health     is it well?
+  ${typed} activity   what happened?
 
 `
 }

@@ -17,8 +17,8 @@ afterAll(() => rmSync(root, { recursive: true }))
 let directories = 0
 const newDirectory = (): string => path.join(root, `data-${++directories}`)
 
-async function start(dataDir: string, port = 0): Promise<Service> {
-  const service = await startService('engine', { AGNES_DATA_DIR: dataDir, AGNES_CLICKHOUSE_PORT: String(port) })
+async function start(dataDir: string, port = 0, env: NodeJS.ProcessEnv = {}): Promise<Service> {
+  const service = await startService('engine', { AGNES_DATA_DIR: dataDir, AGNES_CLICKHOUSE_PORT: String(port), ...env })
   running.push(service)
   return service
 }
@@ -112,4 +112,16 @@ test.skipIf(process.getuid?.() === 0)(
 
 test('a path that is a file is one clear line, whoever runs it', async () => {
   await expect(start(path.join(import.meta.dirname, 'lifecycle.test.ts', 'data'))).rejects.toThrow(/cannot .*data/)
+})
+
+test('without its package for this platform it says what to do instead', async () => {
+  const module = (source: string): string => `data:text/javascript,${encodeURIComponent(source)}`
+  const withoutChdb = module(`export async function resolve(specifier, context, next) {
+    if (specifier === 'chdb') throw new Error('Cannot find package chdb')
+    return next(specifier, context)
+  }`)
+  const hook = module(`import { register } from 'node:module'; register(${JSON.stringify(withoutChdb)})`)
+  await expect(start(newDirectory(), 0, { NODE_OPTIONS: `--import ${hook}` })).rejects.toThrow(
+    /the embedded engine cannot be loaded on \S+; hint: .*CLICKHOUSE_URL/,
+  )
 })

@@ -41,8 +41,10 @@ export async function listen(engine: Engine, host: string, port: number): Promis
     close: async () => {
       const closed = once(server, 'close')
       server.close()
-      server.closeIdleConnections()
+      // A connection becomes idle when its answer has gone, and clients would keep it for seconds.
+      const closing = setInterval(() => server.closeIdleConnections(), 20)
       await closed
+      clearInterval(closing)
     },
   }
 }

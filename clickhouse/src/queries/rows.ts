@@ -1,5 +1,5 @@
 /** Rows of `agnes.otel_logs` as they are read and handed out. */
-import type { ResultClass } from '@agnes/events'
+import { resultClass } from '@agnes/events'
 import type { ClickHouseClient } from '@clickhouse/client'
 import type { Cursor } from './cursor.ts'
 import type { TimelineRow } from './types.ts'
@@ -10,7 +10,7 @@ import type { TimelineRow } from './types.ts'
  */
 export const rowColumns = `EventId AS id, Timestamp AS timestamp, ReceivedAt AS received_at, Seq AS seq, BatchId AS batch_id,
   EventName AS event_name, ServiceName AS service_name, UserId AS user_id, Action AS action, Resource AS resource,
-  Result AS result, ResultClass AS result_class, DurationMs AS duration_ms, ClientKind AS client_kind,
+  Result AS result, DurationMs AS duration_ms, ClientKind AS client_kind,
   ClientAddress AS client_address, CorrelationId AS correlation_id, SessionId AS session_id, RunId AS run_id,
   Summary AS summary, Message AS message, Params AS params, ParamsBefore AS params_before`
 
@@ -28,7 +28,6 @@ export interface RawRow {
   readonly action: string
   readonly resource: string
   readonly result: string
-  readonly result_class: ResultClass
   /** Decimal UInt64. */
   readonly duration_ms: string | null
   readonly client_kind: string
@@ -68,7 +67,7 @@ export function timelineRowOf(row: RawRow): TimelineRow {
     action: row.action,
     resource: row.resource,
     result: row.result,
-    resultClass: row.result_class,
+    resultClass: resultClass(row.result),
     durationMs: row.duration_ms === null ? null : Number(row.duration_ms),
     clientKind: row.client_kind,
     clientAddress: row.client_address,
