@@ -1,7 +1,7 @@
 /** Reading a request's body within limits: as sent, and again after inflating. */
 import type { IncomingMessage } from 'node:http'
 import { promisify } from 'node:util'
-import { gunzip } from 'node:zlib'
+import * as zlib from 'node:zlib'
 
 export interface BodyLimits {
   /** As sent. */
@@ -24,16 +24,33 @@ export class BodyError extends Error {
 /** The client went away before its body was complete: nobody is left to answer. */
 export class AbortedError extends Error {}
 
-const inflate = promisify(gunzip)
+type Inflate = (body: Buffer, options: zlib.ZlibOptions) => Promise<Buffer>
+
+/** From Node.js 22.15 and 23.8. */
+const { zstdDecompress } = zlib as { zstdDecompress?: typeof zlib.gunzip }
+
+/** One-shot calls: they stop at the limit; a stream would ignore maxOutputLength. `deflate` is zlib's form (RFC 9110, 8.4.1.2). */
+const inflaters: Readonly<Record<string, Inflate>> = {
+  gzip: promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gunzip),
+  deflate: promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflate),
+  ...(zstdDecompress === undefined ? {} : { zstd: promisify<Buffer, zlib.ZlibOptions, Buffer>(zstdDecompress) }),
+}
+const known = Object.keys(inflaters)
+
+export interface Encoding {
+  readonly name: string
+  /** undefined: the body is as it is. */
+  readonly inflate: Inflate | undefined
+}
 
 /** @throws BodyError if the encoding is not one we take; checked before a byte of the body is read */
-export function contentEncoding(header: string | undefined): 'identity' | 'gzip' {
-  const encoding = (header ?? '').trim().toLowerCase()
-  if (encoding === '' || encoding === 'identity') return 'identity'
-  if (encoding === 'gzip') return 'gzip'
+export function contentEncoding(header: string | undefined): Encoding {
+  const name = (header ?? '').trim().toLowerCase() || 'identity'
+  if (name === 'identity') return { name, inflate: undefined }
+  if (Object.hasOwn(inflaters, name)) return { name, inflate: inflaters[name] }
   throw new BodyError(
     415,
-    `Content-Encoding "${encoding.slice(0, 40)}" is not supported: send gzip, or no encoding at all`,
+    `Content-Encoding "${name.slice(0, 40)}" is not supported: send ${known.join(' or ')}, or no encoding at all`,
   )
 }
 
@@ -45,17 +62,16 @@ export function contentEncoding(header: string | undefined): 'identity' | 'gzip'
  */
 export async function readBody(
   request: IncomingMessage,
-  encoding: 'identity' | 'gzip',
+  { name, inflate }: Encoding,
   limits: BodyLimits,
   proceed: () => void,
 ): Promise<Buffer> {
   const sent = await readSent(request, limits.maxBodyBytes, proceed)
-  if (encoding === 'identity') {
+  if (inflate === undefined) {
     if (sent.length > limits.maxDecodedBytes) throw tooLarge(limits.maxDecodedBytes, 'decoded')
     return sent
   }
   try {
-    // The one-shot call stops at the limit; a stream would ignore maxOutputLength.
     return await inflate(sent, { maxOutputLength: limits.maxDecodedBytes })
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
@@ -63,7 +79,7 @@ export async function readBody(
     // zlib's messages are fixed sentences: "unexpected end of file", "incorrect data check" …
     throw new BodyError(
       400,
-      `the body is not valid gzip (${(error as Error).message}): send whole gzip, or no Content-Encoding with a plain body`,
+      `the body is not valid ${name} (${(error as Error).message}): send whole ${name}, or no Content-Encoding with a plain body`,
     )
   }
 }

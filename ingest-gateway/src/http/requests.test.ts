@@ -1,5 +1,6 @@
 /** What a sender gets to see: the status its SDK acts on, and a sentence its developer can act on. */
-import { gzipSync } from 'node:zlib'
+import * as zlib from 'node:zlib'
+import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   decodeExportLogsResponse,
@@ -46,6 +47,25 @@ function status({ headers, body }: RawAnswer): { code?: number; message?: string
   return headers['content-type'] === 'application/json' ? JSON.parse(body.toString()) : decodeStatus(body)
 }
 
+/** From Node.js 22.15 and 23.8. */
+const { zstdCompressSync } = zlib as { zstdCompressSync?: (body: Uint8Array) => Buffer }
+
+test('zstd: taken where this Node.js can inflate it, else refused', async () => {
+  const body = zstdCompressSync?.(freshProtobuf()) ?? 'whatever it is'
+  const answer = await export_({ headers: { ...protobuf, 'Content-Encoding': 'zstd' }, body })
+  if (zstdCompressSync !== undefined) expect(answer).toMatchObject({ status: 200, stored: 1 })
+  else {
+    expect(answer).toMatchObject({ status: 415, stored: 0 })
+    expect(status(answer).message).toContain('"zstd" is not supported: send gzip or deflate')
+  }
+})
+
+test.skipIf(zstdCompressSync === undefined)('zstd that inflates over the limit is refused', async () => {
+  const body = zstdCompressSync?.(Buffer.alloc(16 * 1024 * 1024)) ?? Buffer.alloc(0)
+  const answer = await export_({ headers: { ...protobuf, 'Content-Encoding': 'zstd' }, body })
+  expect(answer).toMatchObject({ status: 413, stored: 0 })
+})
+
 describe('taken', () => {
   const gzipped = (text: string): Buffer => gzipSync(text)
   test.each<[string, () => RawRequest]>([
@@ -64,6 +84,7 @@ describe('taken', () => {
     ],
     ['no encoding, said so', () => ({ headers: { ...json, 'Content-Encoding': 'identity' }, body: freshJson() })],
     ['an empty Content-Encoding', () => ({ headers: { ...json, 'Content-Encoding': '' }, body: freshJson() })],
+    ['deflate', () => ({ headers: { ...json, 'Content-Encoding': 'deflate' }, body: deflateSync(freshJson()) })],
     [
       'gzip of several members',
       () => {
@@ -199,10 +220,22 @@ describe('refused', () => {
       { headers: encoding('br'), body },
       415,
       3,
-      /^Content-Encoding "br" is not supported: send gzip, or no encoding/,
+      /^Content-Encoding "br" is not supported: send gzip or deflate.*, or no encoding at all$/,
     ],
-    ['zstd', { headers: encoding('zstd'), body }, 415, 3, /"zstd" is not supported/],
-    ['deflate', { headers: encoding('deflate'), body }, 415, 3, /"deflate" is not supported/],
+    [
+      'deflate without its zlib header',
+      { headers: encoding('deflate'), body: deflateRawSync(body) },
+      400,
+      3,
+      /deflate/,
+    ],
+    [
+      'deflate that inflates over the limit',
+      { headers: encoding('deflate'), body: deflateSync(Buffer.alloc(16 * 1024 * 1024)) },
+      413,
+      8,
+      /larger than 4194304 bytes after inflating/,
+    ],
     ['gzip twice', { headers: encoding('gzip, gzip'), body: gzipSync(gzip) }, 415, 3, /"gzip, gzip" is not supported/],
     ['brotli in gzip', { headers: encoding('br, gzip'), body: gzip }, 415, 3, /"br, gzip" is not supported/],
     ['plain text called gzip', { headers: gzipJson, body }, 400, 3, /not valid gzip \(incorrect header check\): send/],
