@@ -23,6 +23,7 @@ export async function startInstance(): Promise<Instance> {
     PATH: process.env.PATH ?? '',
     AGNES_DATA_DIR: dataDir,
     AGNES_OTLP_PORT: '0',
+    AGNES_OTLP_GRPC_PORT: '0',
     AGNES_CLICKHOUSE_PORT: '0',
   }
   const engine = await start('engine', env)

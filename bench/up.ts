@@ -33,6 +33,7 @@ async function readyMs(dataDir: string): Promise<number> {
     PATH: process.env.PATH ?? '',
     AGNES_DATA_DIR: dataDir,
     AGNES_OTLP_PORT: '0',
+    AGNES_OTLP_GRPC_PORT: '0',
     AGNES_CLICKHOUSE_PORT: '0',
   }
   const start = performance.now()

@@ -44,6 +44,11 @@ export const variables = {
     default: '4318',
     description: 'OTLP/HTTP port of the ingest gateway; 0 picks a free port.',
   },
+  AGNES_OTLP_GRPC_PORT: {
+    schema: port,
+    default: '4317',
+    description: 'OTLP/gRPC port of the ingest gateway; 0 picks a free port.',
+  },
   AGNES_CLICKHOUSE_PORT: {
     schema: port,
     default: '8123',
@@ -81,6 +86,7 @@ export interface Config {
   readonly dataDir: string
   readonly host: string
   readonly otlpPort: number
+  readonly otlpGrpcPort: number
   readonly clickhousePort: number
   readonly clickhouseUrl: string | undefined
   readonly clickhouseCluster: string | undefined

@@ -3,7 +3,8 @@ import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { createAgnesClient } from '@agnes/clickhouse'
 import { type Config, lockDirectory, UserError } from '@agnes/config'
-import { type HealthReport, listen } from './http/server.ts'
+import { listenGrpc } from './grpc/server.ts'
+import { defaultTenant, type HealthReport, listen } from './http/server.ts'
 import { createIngest } from './ingest.ts'
 import { type Pulse, startPulse } from './pulse.ts'
 import { createRecentRequests } from './recent-requests.ts'
@@ -12,7 +13,10 @@ import { openSpool } from './spool/spool.ts'
 import { startWriter } from './writer/writer.ts'
 
 export interface GatewayOptions {
-  readonly config: Pick<Config, 'dataDir' | 'host' | 'otlpPort' | 'maxBodyBytes' | 'maxDecodedBytes' | 'clickhouseUrl'>
+  readonly config: Pick<
+    Config,
+    'dataDir' | 'host' | 'otlpPort' | 'otlpGrpcPort' | 'maxBodyBytes' | 'maxDecodedBytes' | 'clickhouseUrl'
+  >
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
   readonly log?: (line: string) => void
@@ -25,6 +29,8 @@ export interface GatewayOptions {
 export interface Gateway {
   readonly url: string
   readonly port: number
+  /** Of OTLP/gRPC. */
+  readonly grpcPort: number
   /** The same report `/healthz` gives. */
   health(): HealthReport
   /** Refuses new requests, lets those under way end, leaves the backlog on disk. At most 10 s. */
@@ -85,21 +91,33 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     }
   }
 
-  const listener = await listen({
-    host: config.host,
-    port: config.otlpPort,
-    limits: { maxBodyBytes: config.maxBodyBytes, maxDecodedBytes: config.maxDecodedBytes },
+  const limits = { maxBodyBytes: config.maxBodyBytes, maxDecodedBytes: config.maxDecodedBytes }
+  const { host } = config
+  const listener = await listen({ host, port: config.otlpPort, limits, ingest, health, log }).catch(giveUp)
+  const grpc = await listenGrpc({
+    host,
+    port: config.otlpGrpcPort,
+    limits,
     ingest,
-    health,
+    tenant: defaultTenant,
+    onNotStored: (signal) => {
+      listener.notStored[signal]++
+    },
     log,
   }).catch(async (error: unknown) => {
+    await listener.close()
+    return giveUp(error)
+  })
+
+  async function giveUp(error: unknown): Promise<never> {
     await spool.close()
     await writer.stop()
     await client.close()
     await lock.release()
     throw error
-  })
-  const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${listener.port}`
+  }
+
+  const url = `http://${host.includes(':') ? `[${host}]` : host}:${listener.port}`
   const pulse: Pulse | undefined =
     options.heartbeatMs === 0
       ? undefined
@@ -107,7 +125,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
   async function stop(): Promise<void> {
     await pulse?.stop()
-    await listener.close()
+    await Promise.all([listener.close(), grpc.close()])
     await spool.close()
     const drained = writer.stop()
     await Promise.race([drained, new Promise((resolve) => setTimeout(resolve, drainMs).unref())])
@@ -115,7 +133,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await lock.release()
   }
 
-  return { url, port: listener.port, health, stop }
+  return { url, port: listener.port, grpcPort: grpc.port, health, stop }
 }
 
 /**

@@ -196,6 +196,7 @@ test('a second instance on the same data directory is refused in one line', asyn
   const { code, stderr } = await run(process.execPath, [command, 'up'], {
     AGNES_DATA_DIR: dataDir,
     AGNES_OTLP_PORT: '0',
+    AGNES_OTLP_GRPC_PORT: '0',
     AGNES_CLICKHOUSE_PORT: '0',
   })
   expect(code).toBe(1)

@@ -17,6 +17,7 @@ beforeEach(async () => {
   env = {
     AGNES_DATA_DIR: dataDir,
     AGNES_OTLP_PORT: String(await freePort()),
+    AGNES_OTLP_GRPC_PORT: '0',
     AGNES_CLICKHOUSE_PORT: String(await freePort()),
   }
   engine = await startService('engine', env)

@@ -44,7 +44,7 @@ export interface RunningAgnes {
 
 /** `agnes up` on a data directory; resolves when it has printed its ports. */
 export async function startAgnes(dataDir: string): Promise<RunningAgnes> {
-  const env = { AGNES_DATA_DIR: dataDir, AGNES_OTLP_PORT: '0', AGNES_CLICKHOUSE_PORT: '0' }
+  const env = { AGNES_DATA_DIR: dataDir, AGNES_OTLP_PORT: '0', AGNES_OTLP_GRPC_PORT: '0', AGNES_CLICKHOUSE_PORT: '0' }
   const child = spawn(process.execPath, [command, 'up', '--print-ports', 'json'], {
     cwd: repository,
     env: { PATH: process.env.PATH ?? '', ...env },

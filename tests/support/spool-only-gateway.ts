@@ -7,6 +7,7 @@ import { freePort } from './processes.ts'
 
 export interface SpoolOnlyGateway {
   readonly port: number
+  readonly grpcPort: number
   readonly url: string
   /** Lines the gateway logged. */
   readonly logged: readonly string[]
@@ -28,6 +29,7 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
       dataDir,
       host: '127.0.0.1',
       otlpPort: 0,
+      otlpGrpcPort: 0,
       maxBodyBytes: options.maxBodyBytes ?? 8 * 1024 * 1024,
       maxDecodedBytes: options.maxDecodedBytes ?? 64 * 1024 * 1024,
       clickhouseUrl: undefined,
@@ -38,6 +40,7 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
   })
   return {
     port: gateway.port,
+    grpcPort: gateway.grpcPort,
     url: gateway.url,
     logged,
     counts: () => gateway.health().details as ReturnType<SpoolOnlyGateway['counts']>,

@@ -5,6 +5,7 @@ import { type Config, exitCodes, loadConfig, UserError } from '@agnes/config'
 import { type Command, Option } from 'commander'
 import { type Instance, writeRunNote } from '../instance.ts'
 import { goOnWithoutReader, log } from '../output/streams.ts'
+import type { ReadyMessage } from '../service/messages.ts'
 import { completed, watchChild } from '../up/child.ts'
 import { createLifecycle, type Lifecycle } from '../up/lifecycle.ts'
 import { watchStopSignals } from '../up/stop-signals.ts'
@@ -23,7 +24,7 @@ export function registerUp(program: Command): void {
 Examples:
   agnes up
   AGNES_DATA_DIR=/var/lib/agnes agnes up
-  AGNES_OTLP_PORT=0 AGNES_CLICKHOUSE_PORT=0 agnes up --print-ports json
+  AGNES_OTLP_PORT=0 AGNES_OTLP_GRPC_PORT=0 AGNES_CLICKHOUSE_PORT=0 agnes up --print-ports json
   CLICKHOUSE_URL=https://agnes:secret@db.example:8443/agnes agnes up
 `,
     )
@@ -78,7 +79,7 @@ async function up(config: Config, printPorts: boolean): Promise<void> {
 }
 
 interface Serving extends Instance {
-  readonly ports: { readonly otlp: number; readonly clickhouse?: number }
+  readonly ports: { readonly otlp: number; readonly otlpGrpc: number; readonly clickhouse?: number }
 }
 
 async function startServices(
@@ -87,10 +88,14 @@ async function startServices(
   lifecycle: Lifecycle,
   stop: AbortSignal,
 ): Promise<Serving> {
-  const service = (command: string, component: string, env: (port: number | undefined) => NodeJS.ProcessEnv) => {
+  const service = (
+    command: string,
+    component: string,
+    env: (before: ReadyMessage | undefined) => NodeJS.ProcessEnv,
+  ) => {
     const supervised = supervise({
       name: command,
-      spawn: (port) => start(command, env(port)),
+      spawn: (before) => start(command, env(before)),
       log,
       onEvent: (event, message) => lifecycle.emit(component, event, message),
     })
@@ -99,23 +104,28 @@ async function startServices(
   }
 
   // A port that was picked must stay the same for the others, and when the service is started again.
-  const clickhousePort = (port: number | undefined) => (port === undefined ? {} : { AGNES_CLICKHOUSE_PORT: `${port}` })
+  const clickhousePort = (engine: ReadyMessage | undefined) =>
+    engine === undefined ? {} : { AGNES_CLICKHOUSE_PORT: `${engine.port}` }
   const engine = config.clickhouseUrl === undefined ? await service('engine', 'engine', clickhousePort) : undefined
   if (engine !== undefined) lifecycle.emit('engine', 'ready', `serving ${engine.url}`)
   stop.throwIfAborted()
 
-  const found = clickhousePort(engine?.port)
+  const found = clickhousePort(engine)
   await completed('migrate', watchChild('migrate', start('migrate', found)))
   stop.throwIfAborted()
 
-  const gateway = await service('gateway', 'ingest-gateway', (port) => ({
+  const gateway = await service('gateway', 'ingest-gateway', (before) => ({
     ...found,
-    ...(port === undefined ? {} : { AGNES_OTLP_PORT: `${port}` }),
+    ...(before === undefined ? {} : { AGNES_OTLP_PORT: `${before.port}`, AGNES_OTLP_GRPC_PORT: `${before.grpcPort}` }),
   }))
   return {
     clickhouseUrl: config.clickhouseUrl ?? engine?.url ?? '',
     otlpUrl: gateway.url,
-    ports: { otlp: gateway.port, ...(engine === undefined ? {} : { clickhouse: engine.port }) },
+    ports: {
+      otlp: gateway.port,
+      otlpGrpc: gateway.grpcPort ?? 0,
+      ...(engine === undefined ? {} : { clickhouse: engine.port }),
+    },
   }
 }
 
@@ -125,7 +135,7 @@ async function announce(serving: Serving, printPorts: boolean, stop: AbortSignal
     return
   }
   const { healthLine, welcome } = await import('../up/welcome.ts')
-  process.stdout.write(welcome(serving))
+  process.stdout.write(welcome(serving, serving.ports.otlpGrpc))
   const line = await healthLine(serving.clickhouseUrl, stop)
   if (line !== undefined) process.stdout.write(`${line}\n`)
 }

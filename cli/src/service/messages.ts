@@ -5,6 +5,8 @@ export interface ReadyMessage {
   readonly type: 'ready'
   readonly url: string
   readonly port: number
+  /** Of the gateway's second listener. */
+  readonly grpcPort?: number
 }
 
 /** It cannot start for a reason the user can mend. */

@@ -6,6 +6,7 @@ import { failedMessage, type ReadyMessage } from './messages.ts'
 export interface RunningService {
   readonly url: string
   readonly port: number
+  readonly grpcPort?: number
   stop(): Promise<void>
 }
 
@@ -18,9 +19,10 @@ export async function runService(name: string, start: () => Promise<RunningServi
   const stop = stopRequested()
   const service = await orTellParent(start)
   if (service === undefined) return
-  const { url, port } = service
+  const { url, port, grpcPort } = service
   if (process.send === undefined) log(`${name} serves ${url}; Ctrl-C stops it`)
-  else process.send({ type: 'ready', url, port } satisfies ReadyMessage)
+  else
+    process.send({ type: 'ready', url, port, ...(grpcPort === undefined ? {} : { grpcPort }) } satisfies ReadyMessage)
   await stop
   setTimeout(() => process.exit(exitCodes.done), stopWithinMs).unref()
   await service.stop()

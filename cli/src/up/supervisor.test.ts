@@ -165,7 +165,8 @@ function start(lives: readonly Behaviour[], { holdPauses = false } = {}) {
   }
   const service = supervise({
     name: 'gateway',
-    spawn: (port) => {
+    spawn: (before) => {
+      const port = before?.port
       const behaviour = lives[children.length]
       if (behaviour === undefined) throw new Error('more lives than the test has told of')
       // The test runner's own flags are not for this script.

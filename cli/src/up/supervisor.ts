@@ -9,8 +9,8 @@ import { describeExit, watchChild } from './child.ts'
 
 export interface SupervisorOptions {
   readonly name: string
-  /** Starts the process with an IPC channel; `port` is the one it had before, which others know it by. */
-  readonly spawn: (port: number | undefined) => ChildProcess
+  /** Starts the process with an IPC channel; `before` has the ports it had before, which others know it by. */
+  readonly spawn: (before: ReadyMessage | undefined) => ChildProcess
   /** One line when something happens to the service. */
   readonly log: (line: string) => void
   readonly onEvent?: (event: 'crash' | 'restart', message: string) => void
@@ -53,7 +53,7 @@ export function supervise(options: SupervisorOptions): Supervised {
   const { ready } = child
   const ended = ready.then(keepRunning, () => {})
 
-  async function keepRunning({ port }: ReadyMessage): Promise<void> {
+  async function keepRunning(first: ReadyMessage): Promise<void> {
     let crashes = 0
     let lastProblem = ''
     for (;;) {
@@ -67,7 +67,7 @@ export function supervise(options: SupervisorOptions): Supervised {
       await clock.sleep(pauseMs, stopping.signal)
       if (stopping.signal.aborted) return
       startedAt = clock.now()
-      child = watchChild(name, options.spawn(port))
+      child = watchChild(name, options.spawn(first))
       try {
         await child.ready
         lastProblem = ''

@@ -6,11 +6,13 @@ import { paint } from '../output/paint.ts'
 import { harmless } from '../output/text.ts'
 import { typed } from '../output/typed.ts'
 
-export function welcome({ clickhouseUrl, otlpUrl }: Instance): string {
+/** @param grpcPort of OTLP/gRPC, on the same host as OTLP/HTTP */
+export function welcome({ clickhouseUrl, otlpUrl }: Instance, grpcPort: number): string {
   return `
 ${paint.bold('Agnes Observability is running.')} Ctrl-C stops it.
 
   OTLP/HTTP   ${paint.cyan(otlpUrl)}
+  OTLP/gRPC   ${paint.cyan(`${new URL(otlpUrl).hostname}:${grpcPort}`)}
   ClickHouse  ${paint.cyan(new URL(clickhouseUrl).origin)}
 
 Send a first event:

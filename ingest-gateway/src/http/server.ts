@@ -32,7 +32,7 @@ export interface HttpListener {
 }
 
 /** Until keys exist everything belongs to one tenant. */
-const defaultTenant = 'default'
+export const defaultTenant = 'default'
 
 /** JavaScript and Python SDKs give up after about 10 s in total: more than a few seconds loses their data. */
 const retryAfter = { 'Retry-After': '1' }

@@ -1,0 +1,118 @@
+/**
+ * OTLP/gRPC: the same requests as over HTTP, with gRPC's statuses. Messages stay bytes: the library neither decodes nor
+ * encodes them. @see OTLP specification, "OTLP/gRPC"
+ */
+import { createServer } from 'node:net'
+import { bindPort } from '@agnes/config'
+import type { handleUnaryCall, MethodDefinition, ServerErrorResponse, ServiceDefinition } from '@grpc/grpc-js'
+import type { BodyLimits } from '../http/body.ts'
+import { success } from '../http/status.ts'
+import type { Ingest } from '../ingest.ts'
+import { RequestError } from '../otlp/rows.ts'
+import { SpoolUnavailableError } from '../spool/spool.ts'
+
+export interface GrpcOptions {
+  readonly host: string
+  readonly port: number
+  readonly limits: BodyLimits
+  readonly ingest: Ingest
+  readonly tenant: string
+  /** Called for each request whose signal is accepted and not stored. */
+  readonly onNotStored: (signal: 'traces' | 'metrics') => void
+  readonly log: (line: string) => void
+}
+
+export interface GrpcListener {
+  readonly port: number
+  /** Takes no new calls, lets those under way end; at most two seconds. */
+  close(): Promise<void>
+}
+
+const package_ = 'opentelemetry.proto.collector'
+/** When the gateway stops, a call that is still under way after this long is cut off; it was not acknowledged. */
+const slowCallMs = 2_000
+/** Calls under way on one connection; a client that has more waits. */
+const maxCallsAConnection = 100
+
+/** @throws UserError if the port can't be bound */
+export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
+  const { host, limits, ingest, tenant, onNotStored, log } = options
+  // Loaded once the rest serves: it takes longer to load than the gateway to start.
+  const { Server, ServerCredentials, status } = await import('@grpc/grpc-js')
+
+  const exportLogs: handleUnaryCall<Buffer, Uint8Array> = ({ request }, answer) => {
+    ingest.logs(request, 'protobuf', tenant).then(
+      ({ rejected, notes }) => answer(null, success('protobuf', rejected, notes).body),
+      (error: unknown) => answer(refusal(error)),
+    )
+  }
+
+  /** UNAVAILABLE makes clients try again, what else there is makes them drop the data (OTLP specification, "Failures"). */
+  function refusal(error: unknown): Partial<ServerErrorResponse> {
+    if (error instanceof RequestError) {
+      const code = error.status === 413 ? status.RESOURCE_EXHAUSTED : status.INVALID_ARGUMENT
+      return { code, details: error.message }
+    }
+    if (error instanceof SpoolUnavailableError) {
+      return { code: status.UNAVAILABLE, details: `${error.message}: nothing was stored, try again` }
+    }
+    log(`gateway: unexpected error: ${(error as Error).stack ?? error}`)
+    return { code: status.UNAVAILABLE, details: 'the gateway failed on this request: try again' }
+  }
+
+  const accept =
+    (signal: 'traces' | 'metrics'): handleUnaryCall<Buffer, Uint8Array> =>
+    (_call, answer) => {
+      onNotStored(signal)
+      answer(null, success('protobuf').body)
+    }
+
+  const server = new Server({
+    'grpc.max_receive_message_length': limits.maxDecodedBytes,
+    'grpc.max_concurrent_streams': maxCallsAConnection,
+  })
+  server.addService(service('logs.v1.LogsService'), { Export: exportLogs })
+  server.addService(service('trace.v1.TraceService'), { Export: accept('traces') })
+  server.addService(service('metrics.v1.MetricsService'), { Export: accept('metrics') })
+
+  const port = await freePort(host, options.port)
+  const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
+  await new Promise<void>((resolve, reject) => {
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error) =>
+      error === null ? resolve() : reject(error),
+    )
+  })
+  return {
+    port,
+    close: () =>
+      new Promise((resolve) => {
+        const slow = setTimeout(() => server.forceShutdown(), slowCallMs).unref()
+        server.tryShutdown(() => {
+          clearTimeout(slow)
+          resolve()
+        })
+      }),
+  }
+}
+
+/** A service of one method, Export, from bytes to bytes. */
+function service(name: string): ServiceDefinition {
+  const method: MethodDefinition<Buffer, Uint8Array> = {
+    path: `/${package_}.${name}/Export`,
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: (bytes) => bytes,
+    requestDeserialize: (bytes) => bytes,
+    responseSerialize: (bytes) => Buffer.from(bytes),
+    responseDeserialize: (bytes) => bytes,
+  }
+  return { Export: method }
+}
+
+/** gRPC's own error for a taken port says neither who has it nor what to do. */
+async function freePort(host: string, port: number): Promise<number> {
+  const probe = createServer()
+  const bound = await bindPort(probe, host, port, 'AGNES_OTLP_GRPC_PORT')
+  await new Promise((resolve) => probe.close(resolve))
+  return bound
+}
