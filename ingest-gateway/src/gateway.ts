@@ -6,6 +6,7 @@ import { type Config, lockDirectory, UserError } from '@agnes/config'
 import { listenGrpc } from './grpc/server.ts'
 import { defaultTenant, type HealthReport, listen } from './http/server.ts'
 import { createIngest } from './ingest.ts'
+import { createMetrics } from './metrics.ts'
 import { type Pulse, startPulse } from './pulse.ts'
 import { createRecentRequests } from './recent-requests.ts'
 import { createRequestHash, loadRequestHashKey } from './request-hash.ts'
@@ -73,6 +74,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     nowNs,
   })
 
+  const metrics = createMetrics({ ingest, spool, writer, nowNs })
+
   function health(): HealthReport {
     const { failure, oldestReceivedAtNs, ...backlog } = spool.stats()
     const { storedRecords, failure: writerFailure } = writer.stats()
@@ -93,7 +96,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
   const limits = { maxBodyBytes: config.maxBodyBytes, maxDecodedBytes: config.maxDecodedBytes }
   const { host } = config
-  const listener = await listen({ host, port: config.otlpPort, limits, ingest, health, log }).catch(giveUp)
+  const listener = await listen({ host, port: config.otlpPort, limits, ingest, health, metrics, log }).catch(giveUp)
   const grpc = await listenGrpc({
     host,
     port: config.otlpGrpcPort,
@@ -102,7 +105,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     tenant: defaultTenant,
     onNotStored: (signal) => {
       listener.notStored[signal]++
+      metrics.notStored(signal)
     },
+    onAnswered: (code, seconds) => metrics.request('grpc', code, seconds),
     log,
   }).catch(async (error: unknown) => {
     await listener.close()

@@ -157,6 +157,7 @@ describe('a gateway in trouble', () => {
       ingest: { logs, counters: { received: 0, duplicate: 0, rejected: 0 } },
       tenant: 'default',
       onNotStored: () => {},
+      onAnswered: () => {},
       log: (line) => lines.push(line),
     })
     const own = connect(listener.port)
@@ -210,6 +211,7 @@ test('a taken port is named with the variable to change', async () => {
       ingest: { logs: () => Promise.reject(new Error()), counters: { received: 0, duplicate: 0, rejected: 0 } },
       tenant: 'default',
       onNotStored: () => {},
+      onAnswered: () => {},
       log: () => {},
     }),
   ).rejects.toMatchObject({ code: 'port_taken', hint: expect.stringContaining('AGNES_OTLP_GRPC_PORT') })

@@ -4,7 +4,7 @@
  */
 import { createServer } from 'node:net'
 import { bindPort } from '@agnes/config'
-import type { handleUnaryCall, MethodDefinition, ServerErrorResponse, ServiceDefinition } from '@grpc/grpc-js'
+import type { handleUnaryCall, MethodDefinition, ServiceDefinition } from '@grpc/grpc-js'
 import type { BodyLimits } from '../http/body.ts'
 import { success } from '../http/status.ts'
 import type { Ingest } from '../ingest.ts'
@@ -19,6 +19,8 @@ export interface GrpcOptions {
   readonly tenant: string
   /** Called for each request whose signal is accepted and not stored. */
   readonly onNotStored: (signal: 'traces' | 'metrics') => void
+  /** Called for each answered call with its gRPC code. */
+  readonly onAnswered: (code: number, seconds: number) => void
   readonly log: (line: string) => void
 }
 
@@ -36,19 +38,28 @@ const maxCallsAConnection = 100
 
 /** @throws UserError if the port can't be bound */
 export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
-  const { host, limits, ingest, tenant, onNotStored, log } = options
+  const { host, limits, ingest, tenant, onNotStored, onAnswered, log } = options
   // Loaded once the rest serves: it takes longer to load than the gateway to start.
   const { Server, ServerCredentials, status } = await import('@grpc/grpc-js')
 
   const exportLogs: handleUnaryCall<Buffer, Uint8Array> = ({ request }, answer) => {
+    const start = performance.now()
+    const answered = (code: number): void => onAnswered(code, (performance.now() - start) / 1000)
     ingest.logs(request, 'protobuf', tenant).then(
-      ({ rejected, notes }) => answer(null, success('protobuf', rejected, notes).body),
-      (error: unknown) => answer(refusal(error)),
+      ({ rejected, notes }) => {
+        answer(null, success('protobuf', rejected, notes).body)
+        answered(status.OK)
+      },
+      (error: unknown) => {
+        const refused = refusal(error)
+        answer(refused)
+        answered(refused.code)
+      },
     )
   }
 
   /** UNAVAILABLE makes clients try again, what else there is makes them drop the data (OTLP specification, "Failures"). */
-  function refusal(error: unknown): Partial<ServerErrorResponse> {
+  function refusal(error: unknown): { code: number; details: string } {
     if (error instanceof RequestError) {
       const code = error.status === 413 ? status.RESOURCE_EXHAUSTED : status.INVALID_ARGUMENT
       return { code, details: error.message }

@@ -153,7 +153,12 @@ describe('bytes that are not a request', () => {
   test.each<[string, string | Buffer, number, RegExp]>([
     ['words', 'hello?\r\n\r\n', 400, /not a valid HTTP\/1\.1 request/],
     ['TLS', tls, 400, /plain HTTP, not TLS: use http:\/\//],
-    ['HTTP/2, as gRPC speaks it', http2, 400, /not gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=http\/protobuf/],
+    [
+      'HTTP/2, as gRPC speaks it',
+      http2,
+      400,
+      /not gRPC: use the gRPC port \(4317\), or OTEL_EXPORTER_OTLP_PROTOCOL=http\/protobuf/,
+    ],
     ['a header block of 17 kB', `${head}X: ${'x'.repeat(17_000)}\r\n\r\n`, 431, /headers are larger than 16384 bytes/],
     ['a negative length', `${head}Content-Length: -1\r\n\r\n`, 400, /not a valid/],
     ['a length with a sign', `${head}Content-Length: +5\r\n\r\n{}   `, 400, /not a valid/],

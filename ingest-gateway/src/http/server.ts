@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { Duplex } from 'node:stream'
 import { bindPort } from '@agnes/config'
 import type { Ingest } from '../ingest.ts'
+import type { Metrics } from '../metrics.ts'
 import { RequestError } from '../otlp/rows.ts'
 import { SpoolUnavailableError } from '../spool/spool.ts'
 import { AbortedError, BodyError, type BodyLimits, contentEncoding, readBody } from './body.ts'
@@ -20,6 +21,7 @@ export interface HttpOptions {
   readonly limits: BodyLimits
   readonly ingest: Ingest
   readonly health: () => HealthReport
+  readonly metrics: Metrics
   readonly log: (line: string) => void
 }
 
@@ -54,11 +56,12 @@ const routes: Readonly<Record<string, 'POST' | 'GET'>> = {
   '/v1/metrics': 'POST',
   '/healthz': 'GET',
   '/readyz': 'GET',
+  '/metrics': 'GET',
 }
 
 /** @throws UserError if the port can't be bound */
 export async function listen(options: HttpOptions): Promise<HttpListener> {
-  const { ingest, limits, log } = options
+  const { ingest, limits, metrics, log } = options
   const notStored = { traces: 0, metrics: 0 }
   let closing = false
 
@@ -77,6 +80,7 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     if (request.method !== method && !(method === 'GET' && request.method === 'HEAD')) {
       return refuse(405, `${path} takes ${method}`, { Allow: method === 'GET' ? 'GET, HEAD' : method })
     }
+    if (path === '/metrics') return { format: 'json', ...(await answerMetrics()) }
     if (method === 'GET') return { format: 'json', ...answerHealth(path) }
     if (format === undefined) {
       const sent = request.headers['content-type']
@@ -105,9 +109,15 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
       const { rejected, notes } = await ingest.logs(body, format, defaultTenant)
       return success(format, rejected, notes)
     }
-    if (path === '/v1/traces') notStored.traces++
-    else notStored.metrics++
+    const signal = path === '/v1/traces' ? 'traces' : 'metrics'
+    notStored[signal]++
+    metrics.notStored(signal)
     return success(format)
+  }
+
+  async function answerMetrics(): Promise<Answer> {
+    const body = Buffer.from(await metrics.text())
+    return { status: 200, body, headers: { 'Content-Type': metrics.contentType } }
   }
 
   function answerHealth(path: string): Answer {
@@ -121,10 +131,18 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
 
   function handle(request: IncomingMessage, response: ServerResponse, proceed: () => void = () => {}): void {
     const { socket } = request
+    const start = performance.now()
     underWay.set(socket, (underWay.get(socket) ?? 0) + 1)
     response.once('close', () => underWay.set(socket, (underWay.get(socket) ?? 1) - 1))
     answerTo(request, proceed)
-      .then((answer) => (answer === undefined ? response.destroy() : send(request, response, answer)))
+      .then((answer) => {
+        if (answer === undefined) {
+          response.destroy()
+          return
+        }
+        send(request, response, answer)
+        if (request.method === 'POST') metrics.request('http', answer.status, (performance.now() - start) / 1000)
+      })
       .catch((error: Error) => {
         log(`gateway: unexpected error: ${error.stack ?? error.message}`)
         response.destroy()
@@ -203,7 +221,8 @@ function unreadable(code: string | undefined, packet: Buffer | undefined): strin
   if (tooLong) message = `the headers are larger than ${maxHeaderBytes} bytes`
   else if (packet?.[0] === 0x16) message = 'this port speaks plain HTTP, not TLS: use http:// in the endpoint'
   else if (packet?.toString('latin1', 0, 14) === 'PRI * HTTP/2.0') {
-    message = 'this port speaks OTLP over HTTP/1.1, not gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf'
+    message =
+      'this port speaks OTLP over HTTP/1.1, not gRPC: use the gRPC port (4317), or OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf'
   }
   const { body } = failure('json', tooLong ? 431 : 400, message)
   return [

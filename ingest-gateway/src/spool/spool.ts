@@ -81,6 +81,8 @@ export interface SpoolStats {
   /** Why nothing can be written right now; undefined when all is well. */
   readonly failure: string | undefined
   readonly quarantinedFrames: number
+  /** Records an earlier process left on disk. */
+  readonly recoveredRecords: number
 }
 
 interface ActiveSegment {
@@ -121,7 +123,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const recoveredHashes = recovered.segments.flatMap((segment) => segment.requestHashes)
   let nextSeq = recovered.nextSeq
   let backlogBytes = sum(sealed, (segment) => segment.bytes)
-  let backlogRecords = sum(sealed, (segment) => segment.records)
+  const recoveredRecords = sum(sealed, (segment) => segment.records)
+  let backlogRecords = recoveredRecords
   const inFlight = new Set<SealedSegment>()
 
   let waiting: Waiting[] = []
@@ -346,6 +349,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       oldestReceivedAtNs: oldestReceivedAtNs(),
       failure,
       quarantinedFrames: recovered.quarantinedFrames,
+      recoveredRecords,
     }),
     close,
   }

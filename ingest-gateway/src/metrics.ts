@@ -1,0 +1,102 @@
+/**
+ * `GET /metrics` in Prometheus' text format. Figures are read from their owners when they are asked for, so they cannot
+ * disagree with `/healthz`. At rest the account closes, for one process:
+ *   received + recovered = stored + duplicate + rejected + in the spool
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { Ingest } from './ingest.ts'
+import type { Spool } from './spool/spool.ts'
+import type { Writer } from './writer/writer.ts'
+
+export interface MetricsOptions {
+  readonly ingest: Ingest
+  readonly spool: Spool
+  readonly writer: Writer
+  /** Wall clock, nanoseconds since 1970. */
+  readonly nowNs: () => bigint
+}
+
+export interface Metrics {
+  readonly contentType: string
+  text(): Promise<string>
+  /**
+   * A request was answered.
+   * @param status HTTP's, or gRPC's code
+   */
+  request(protocol: 'http' | 'grpc', status: number, seconds: number): void
+  /** Spans or metric points were accepted and not stored. */
+  notStored(signal: 'traces' | 'metrics'): void
+}
+
+/** Seconds: an acknowledgement waits for one fdatasync, mostly 1 to 50 ms. */
+const latencyBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
+
+export function createMetrics({ ingest, spool, writer, nowNs }: MetricsOptions): Metrics {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const registers = [registry]
+
+  const total = (name: string, help: string, read: () => number): void => {
+    const counter: Counter = new Counter({
+      name,
+      help,
+      registers,
+      collect: () => {
+        counter.reset()
+        counter.inc(read())
+      },
+    })
+  }
+  const level = (name: string, help: string, read: () => number): void => {
+    const gauge: Gauge = new Gauge({ name, help, registers, collect: () => gauge.set(read()) })
+  }
+
+  const { counters } = ingest
+  const recovered = spool.stats().recoveredRecords
+  total('agnes_ingest_received_records_total', 'Records of requests that were understood.', () => counters.received)
+  total('agnes_ingest_duplicate_records_total', 'Records of requests recognised as retries.', () => counters.duplicate)
+  total('agnes_ingest_rejected_records_total', 'Records left out with a partial success.', () => counters.rejected)
+  total('agnes_spool_recovered_records_total', 'Records an earlier process left on disk.', () => recovered)
+  total('agnes_writer_stored_records_total', 'Records known to be in ClickHouse.', () => writer.stats().storedRecords)
+  total('agnes_spool_quarantined_frames_total', 'Frames set aside as damaged.', () => spool.stats().quarantinedFrames)
+
+  level('agnes_spool_records', 'Records on disk that wait for ClickHouse.', () => spool.stats().backlogRecords)
+  level('agnes_spool_bytes', 'Bytes on disk that wait for ClickHouse.', () => spool.stats().backlogBytes)
+  level('agnes_spool_segments', 'Segment files that wait for ClickHouse.', () => spool.stats().backlogSegments)
+  level('agnes_spool_oldest_seconds', 'Age of the oldest record on disk; 0 without any.', () => {
+    const { oldestReceivedAtNs } = spool.stats()
+    return oldestReceivedAtNs === undefined ? 0 : Math.max(0, Number(nowNs() - oldestReceivedAtNs) / 1e9)
+  })
+  level('agnes_spool_writable', '1 while a new request would be durable.', () => (spool.stats().failure ? 0 : 1))
+  level('agnes_writer_failing', '1 while ClickHouse does not take inserts.', () => (writer.stats().failure ? 1 : 0))
+
+  const requests = new Counter({
+    name: 'agnes_ingest_requests_total',
+    help: 'Answered requests by protocol and status (HTTP status, gRPC code).',
+    labelNames: ['protocol', 'status'],
+    registers,
+  })
+  const durations = new Histogram({
+    name: 'agnes_ingest_request_duration_seconds',
+    help: 'From the first byte of a request to its answer.',
+    labelNames: ['protocol'],
+    buckets: latencyBuckets,
+    registers,
+  })
+  const notStored = new Counter({
+    name: 'agnes_ingest_not_stored_requests_total',
+    help: 'Requests with spans or metric points: accepted, not stored.',
+    labelNames: ['signal'],
+    registers,
+  })
+
+  return {
+    contentType: registry.contentType,
+    text: () => registry.metrics(),
+    request(protocol, status, seconds) {
+      requests.inc({ protocol, status: String(status) })
+      durations.observe({ protocol }, seconds)
+    },
+    notStored: (signal) => notStored.inc({ signal }),
+  }
+}
