@@ -1,7 +1,7 @@
 /**
  * `GET /metrics` in Prometheus' text format. Figures are read from their owners when they are asked for, so they cannot
  * disagree with `/healthz`. At rest the account closes, for one process:
- *   received + recovered = stored + duplicate + rejected + in the spool
+ *   received + recovered = stored + duplicate + rejected + quarantined + in the spool
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Ingest } from './ingest.ts'
@@ -58,6 +58,9 @@ export function createMetrics({ ingest, spool, writer, nowNs }: MetricsOptions):
   total('agnes_ingest_rejected_records_total', 'Records left out with a partial success.', () => counters.rejected)
   total('agnes_spool_recovered_records_total', 'Records an earlier process left on disk.', () => recovered)
   total('agnes_writer_stored_records_total', 'Records known to be in ClickHouse.', () => writer.stats().storedRecords)
+  total('agnes_spool_quarantined_records_total', 'Acknowledged records set aside as damaged.', () => {
+    return spool.stats().quarantinedRecords
+  })
   total('agnes_spool_quarantined_frames_total', 'Frames set aside as damaged.', () => spool.stats().quarantinedFrames)
 
   level('agnes_spool_records', 'Records on disk that wait for ClickHouse.', () => spool.stats().backlogRecords)

@@ -30,13 +30,20 @@ export async function recoverSegment(
   }
   const first = frames[0]
   const last = frames[frames.length - 1]
+  // The wall clock may have stepped back within the segment.
+  let firstReceivedAtNs = first?.receivedAtNs ?? 0n
+  let lastReceivedAtNs = firstReceivedAtNs
+  for (const { receivedAtNs } of frames) {
+    if (receivedAtNs < firstReceivedAtNs) firstReceivedAtNs = receivedAtNs
+    if (receivedAtNs > lastReceivedAtNs) lastReceivedAtNs = receivedAtNs
+  }
   return {
     path: file,
     batchId: first?.batchId ?? '',
     bytes: frames.reduce((total, frame) => total + frameBytes(frame), 0),
     records: frames.reduce((total, frame) => total + frame.records, 0),
-    firstReceivedAtNs: first?.receivedAtNs ?? 0n,
-    lastReceivedAtNs: last?.receivedAtNs ?? 0n,
+    firstReceivedAtNs,
+    lastReceivedAtNs,
     recovered: true,
     requestHashes: frames.map((frame) => frame.requestHash),
     nextSeq: last === undefined ? undefined : last.seq + BigInt(last.records),
@@ -59,12 +66,17 @@ async function setAside(
   }
 }
 
-async function replaceByValidFrames(file: string, bytes: Buffer, frames: readonly FoundFrame[]): Promise<void> {
-  const temporary = `${file}.tmp`
-  await writeDurably(
-    temporary,
+function replaceByValidFrames(file: string, bytes: Buffer, frames: readonly FoundFrame[]): Promise<void> {
+  return replaceFile(
+    file,
     frames.map((frame) => bytes.subarray(frame.offset, frame.offset + frameBytes(frame))),
   )
+}
+
+/** Puts another content in the place of a file: after a crash it is the one or the other, whole. */
+export async function replaceFile(file: string, parts: readonly Uint8Array[]): Promise<void> {
+  const temporary = `${file}.tmp`
+  await writeDurably(temporary, parts)
   await rename(temporary, file)
   const directory = await open(path.dirname(file), constants.O_RDONLY)
   await directory.sync().finally(() => directory.close())

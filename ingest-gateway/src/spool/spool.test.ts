@@ -52,6 +52,20 @@ describe('what was acknowledged', () => {
     expect(await payloads(path.join(directory, name ?? ''))).toEqual(['one', 'two'])
   })
 
+  test('has bounds of time that hold all of it, also when the clock steps back', async () => {
+    const spool = await open()
+    for (const at of [noon, noon - 5_000_000n, noon + 7n, noon - 1n]) {
+      await spool.append(request(`at ${at}`, { receivedAtNs: at }))
+    }
+    await spool.close()
+    const bounds = { firstReceivedAtNs: noon - 5_000_000n, lastReceivedAtNs: noon + 7n }
+    expect(await (await open()).nextSealed()).toMatchObject(bounds)
+    const live = await open({ sealAfterMs: 1 })
+    await Promise.all([noon, noon - 9n].map((at) => live.append(request(`live ${at}`, { receivedAtNs: at }))))
+    await live.nextSealed()
+    expect(await live.nextSealed()).toMatchObject({ firstReceivedAtNs: noon - 9n, lastReceivedAtNs: noon })
+  })
+
   test('comes back after a restart, in order, under the batch id and the sequence it was written with', async () => {
     const first = await open()
     await Promise.all(['one', 'two', 'three'].map((text) => first.append(request(text, { records: 10 }))))

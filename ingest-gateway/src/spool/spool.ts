@@ -12,7 +12,7 @@ import { constants, type FileHandle, mkdir, open, readdir, unlink } from 'node:f
 import path from 'node:path'
 import { UserError } from '@agnes/config'
 import { encodeFrameHeader } from './frame.ts'
-import { type RecoveredSegment, recoverSegment } from './recovery.ts'
+import { type RecoveredSegment, recoverSegment, replaceFile } from './recovery.ts'
 import { firstSeqOf, segmentPath } from './segment-file.ts'
 
 export interface SpoolOptions {
@@ -65,6 +65,11 @@ export interface Spool {
   nextSealed(): Promise<SealedSegment | undefined>
   /** The segment is in ClickHouse: forget it. */
   remove(segment: SealedSegment): Promise<void>
+  /**
+   * For a segment that ClickHouse cannot take: reads it back, sets aside what is damaged, and gives what is left of it.
+   * @throws the file system's errors
+   */
+  recheck(segment: SealedSegment): Promise<SealedSegment>
   /** Request hashes of everything that was on disk at the start. */
   readonly recoveredHashes: readonly Uint8Array[]
   stats(): SpoolStats
@@ -81,6 +86,8 @@ export interface SpoolStats {
   /** Why nothing can be written right now; undefined when all is well. */
   readonly failure: string | undefined
   readonly quarantinedFrames: number
+  /** Acknowledged records that were set aside as damaged since the start. */
+  readonly quarantinedRecords: number
   /** Records an earlier process left on disk. */
   readonly recoveredRecords: number
 }
@@ -125,6 +132,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   let backlogBytes = sum(sealed, (segment) => segment.bytes)
   const recoveredRecords = sum(sealed, (segment) => segment.records)
   let backlogRecords = recoveredRecords
+  let { quarantinedFrames } = recovered
+  let quarantinedRecords = 0
   const inFlight = new Set<SealedSegment>()
 
   let waiting: Waiting[] = []
@@ -207,15 +216,19 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     }
     await writeAll(active.file, parts, active.bytes)
     await active.file.datasync()
-    const first = (group[0] as Waiting).request
-    const last = (group[group.length - 1] as Waiting).request
     if (active.bytes === 0) {
-      active.firstReceivedAtNs = first.receivedAtNs
+      const [{ request }] = group as [Waiting]
+      active.firstReceivedAtNs = request.receivedAtNs
+      active.lastReceivedAtNs = request.receivedAtNs
       active.startedAtMs = performance.now()
+    }
+    // The wall clock may step back, and the look-up after an uncertain insert goes by these bounds.
+    for (const { request } of group) {
+      if (request.receivedAtNs < active.firstReceivedAtNs) active.firstReceivedAtNs = request.receivedAtNs
+      if (request.receivedAtNs > active.lastReceivedAtNs) active.lastReceivedAtNs = request.receivedAtNs
     }
     active.bytes += bytes
     active.records += records
-    active.lastReceivedAtNs = last.receivedAtNs
     nextSeq += BigInt(records)
     backlogBytes += bytes
     backlogRecords += records
@@ -257,18 +270,29 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     if (failure !== error.message) log(`spool: ${error.message}`)
     failure = error.message
     try {
-      await active.file.truncate(active.bytes).catch(() => {})
+      await cutOff(active)
       await active.file.close().catch(() => {})
       const { bytes, records } = active
       const suspect = active
       if (bytes > 0) {
         active = await createSegment(directory, nextSeq)
         const { path: file, batchId, firstReceivedAtNs, lastReceivedAtNs } = suspect
-        // As if it were an earlier process's: it is read back and checked before it is stored.
+        // As if it were an earlier process's: the writer looks it up before it inserts it.
         offer({ path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs, recovered: true })
       } else active = await createSegment(directory, nextSeq)
     } catch (second) {
       failure = (second as Error).message
+    }
+  }
+
+  /** Refused requests must not be stored later: their clients send them again. */
+  async function cutOff({ file, path: name, bytes }: ActiveSegment): Promise<void> {
+    try {
+      await file.truncate(bytes)
+    } catch {
+      const trusted = Buffer.alloc(bytes)
+      await file.read(trusted, 0, bytes, 0)
+      await replaceFile(name, [trusted])
     }
   }
 
@@ -314,10 +338,23 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   }
 
   async function remove(segment: SealedSegment): Promise<void> {
-    await unlink(segment.path)
+    await unlink(segment.path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error
+    })
     inFlight.delete(segment)
     backlogBytes -= segment.bytes
     backlogRecords -= segment.records
+  }
+
+  async function recheck(segment: SealedSegment): Promise<SealedSegment> {
+    const checked = await recoverSegment(segment.path, path.join(directory, 'quarantine'), log)
+    inFlight.delete(segment)
+    inFlight.add(checked)
+    backlogBytes += checked.bytes - segment.bytes
+    backlogRecords += checked.records - segment.records
+    quarantinedFrames += checked.quarantinedFrames
+    quarantinedRecords += segment.records - checked.records
+    return checked
   }
 
   function oldestReceivedAtNs(): bigint | undefined {
@@ -341,6 +378,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     append,
     nextSealed,
     remove,
+    recheck,
     recoveredHashes,
     stats: () => ({
       backlogBytes,
@@ -348,7 +386,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       backlogSegments: sealed.length + inFlight.size + (active.bytes > 0 ? 1 : 0),
       oldestReceivedAtNs: oldestReceivedAtNs(),
       failure,
-      quarantinedFrames: recovered.quarantinedFrames,
+      quarantinedFrames,
+      quarantinedRecords,
       recoveredRecords,
     }),
     close,

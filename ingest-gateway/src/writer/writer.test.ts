@@ -1,6 +1,6 @@
 /** The writer between a real spool and the real engine, with a proxy where the network would fail. */
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type ClickHouseClient, createAgnesClient, migrate } from '@agnes/clickhouse'
@@ -183,3 +183,53 @@ test('while ClickHouse is away nothing is dropped, the reason is told, and it go
   await close(writer)
   await proxy.stop()
 })
+
+test('a file that cannot be removed is tried again, and storing goes on', async () => {
+  const { spool, client, append, stored, close } = await bench(engine.url)
+  let refusals = 3
+  const stubborn: Spool = {
+    ...spool,
+    remove: (segment) => (refusals-- > 0 ? Promise.reject(new Error('EIO: i/o error')) : spool.remove(segment)),
+  }
+  const lines: string[] = []
+  const writer = startWriter({ spool: stubborn, client, transport: 'file', nowNs, log: (line) => lines.push(line) })
+  for (let i = 0; i < 4; i++) await append(2)
+  await expect.poll(() => spool.stats().backlogRecords, { timeout: 15_000 }).toBe(0)
+  expect(writer.stats()).toMatchObject({ storedRecords: 8, failure: undefined })
+  expect(await stored()).toEqual({ rows: 8, events: 8 })
+  expect(lines[0]).toContain('a segment that is stored cannot be removed: EIO')
+  await close(writer)
+})
+
+test('a segment that rots on disk is set aside, what is whole of it is stored, and the others do not wait', async () => {
+  const { spool, client, append, stored, close, directory } = await bench(engine.url)
+  await append(3)
+  await append(4)
+  const segment = await nextSegment(spool)
+  const bytes = readFileSync(segment.path)
+  bytes.writeUInt8(bytes.readUInt8(bytes.length - 5) ^ 0xff, bytes.length - 5)
+  // Cut as well, so that ClickHouse cannot read it: rot alone may read as other values, which the CRC tells at a start.
+  writeFileSync(segment.path, bytes.subarray(0, bytes.length - 2))
+  const again: Spool = { ...spool, nextSealed: handOut(segment, spool) }
+  const lines: string[] = []
+  const writer = startWriter({ spool: again, client, transport: 'file', nowNs, log: (line) => lines.push(line) })
+  await append(5)
+  await expect.poll(() => writer.stats().storedRecords, { timeout: 25_000 }).toBeGreaterThanOrEqual(5)
+  await expect.poll(() => spool.stats().backlogRecords, { timeout: 25_000 }).toBe(0)
+  expect(writer.stats().failure).toBeUndefined()
+  const { rows, events } = await stored()
+  expect(rows).toBe(events)
+  expect(rows + spool.stats().quarantinedRecords).toBe(12)
+  expect(readdirSync(path.join(directory, 'quarantine')).length).toBeGreaterThan(0)
+  await close(writer)
+})
+
+/** The segment first, then what the spool has. */
+function handOut(segment: SealedSegment, spool: Spool): Spool['nextSealed'] {
+  let first: SealedSegment | undefined = segment
+  return () => {
+    const next = first
+    first = undefined
+    return next === undefined ? spool.nextSealed() : Promise.resolve(next)
+  }
+}

@@ -41,13 +41,17 @@ export interface SegmentLag {
 const firstPauseMs = 200
 const longestPauseMs = 30_000
 const insertsAtOnce = 2
+/** After so many attempts in vain a segment is read back, and every so many again. */
+const attemptsToRecheck = 5
 /** Lags kept between two calls of takeLags. */
 const maxLags = 10_000
 
 export function startWriter({ spool, client, transport, log = () => {}, nowNs }: WriterOptions): Writer {
   const stopping = new AbortController()
   let stored = 0
-  let failure: string | undefined
+  /** Why an inserter's last attempt failed; one that waits or succeeds has no entry. */
+  const failures = new Map<number, string>()
+  const failure = (): string | undefined => failures.values().next().value
   let lags: SegmentLag[] = []
 
   /** The spool has one waiting taker at a time. */
@@ -58,29 +62,42 @@ export function startWriter({ spool, client, transport, log = () => {}, nowNs }:
     return taken
   }
 
-  async function run(): Promise<void> {
+  async function run(inserter: number): Promise<void> {
     while (!stopping.signal.aborted) {
       const segment = await take()
       if (segment === undefined) return
-      if (!(await store(segment))) return
-      stored += segment.records
+      const whole = await store(segment, inserter)
+      if (whole === undefined) return
+      stored += whole.records
       if (lags.length < maxLags) {
-        lags.push({ lagMs: Number(nowNs() - segment.firstReceivedAtNs) / 1e6, records: segment.records })
+        lags.push({ lagMs: Number(nowNs() - whole.firstReceivedAtNs) / 1e6, records: whole.records })
       }
-      await spool.remove(segment)
+      if (!(await forget(whole, inserter))) return
     }
   }
 
-  /** @returns false if it was stopped before the segment was known to be stored */
-  async function store(segment: SealedSegment): Promise<boolean> {
+  /**
+   * @returns the segment as it was stored: without what was found damaged
+   * @returns undefined if it was stopped before all was known to be stored
+   */
+  async function store(taken: SealedSegment, inserter: number): Promise<SealedSegment | undefined> {
+    let segment = taken
     let uncertain = segment.recovered
     let mode: 'all' | 'missing' = 'all'
     for (let attempt = 0; !stopping.signal.aborted; attempt++) {
-      if (attempt > 0 && !(await backOff(attempt, stopping.signal))) return false
+      if (attempt > 0 && !(await backOff(attempt, stopping.signal))) return undefined
+      if (attempt > 0 && attempt % attemptsToRecheck === 0) segment = await recheck(segment, inserter)
+      if (segment.records === 0) {
+        recovered(inserter)
+        return segment
+      }
       if (uncertain) {
-        const found = await lookUp(segment)
+        const found = await lookUp(segment, inserter)
         if (found === undefined) continue
-        if (found >= segment.records) return true
+        if (found >= segment.records) {
+          recovered(inserter)
+          return segment
+        }
         if (found > 0) {
           log(
             `writer: ${found} of ${segment.records} records of batch ${segment.batchId} are stored: adding the missing ones`,
@@ -90,35 +107,62 @@ export function startWriter({ spool, client, transport, log = () => {}, nowNs }:
       }
       const outcome = await insertSegment(client, segment, transport, mode)
       if (outcome.kind === 'stored') {
-        if (failure !== undefined) log('writer: ClickHouse takes inserts again')
-        failure = undefined
-        return true
+        recovered(inserter)
+        return segment
       }
       uncertain ||= outcome.kind === 'uncertain'
-      fail(outcome.cause)
+      fail(inserter, outcome.cause)
     }
-    return false
+    return undefined
   }
 
-  async function lookUp(segment: SealedSegment): Promise<number | undefined> {
+  /** Bit rot on disk looks like an error of ClickHouse's for ever. */
+  async function recheck(segment: SealedSegment, inserter: number): Promise<SealedSegment> {
+    try {
+      return await spool.recheck(segment)
+    } catch (error) {
+      fail(inserter, error as Error, 'a segment cannot be read back')
+      return segment
+    }
+  }
+
+  /** The segment is stored; a file that stays would be looked up and removed at the next start. */
+  async function forget(segment: SealedSegment, inserter: number): Promise<boolean> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await spool.remove(segment)
+        recovered(inserter)
+        return true
+      } catch (error) {
+        fail(inserter, error as Error, 'a segment that is stored cannot be removed')
+        if (!(await backOff(attempt, stopping.signal))) return false
+      }
+    }
+  }
+
+  async function lookUp(segment: SealedSegment, inserter: number): Promise<number | undefined> {
     try {
       return await storedRecords(client, segment)
     } catch (error) {
-      fail(error as Error)
+      fail(inserter, error as Error)
       return undefined
     }
   }
 
-  function fail(cause: Error): void {
+  function fail(inserter: number, cause: Error, what = 'ClickHouse does not take inserts, the spool keeps them'): void {
     const message = cause.message.split('\n', 1)[0] || cause.name
-    if (failure !== message) log(`writer: ClickHouse does not take inserts, the spool keeps them: ${message}`)
-    failure = message
+    if (![...failures.values()].includes(message)) log(`writer: ${what}: ${message}`)
+    failures.set(inserter, message)
+  }
+
+  function recovered(inserter: number): void {
+    if (failures.delete(inserter) && failures.size === 0) log('writer: ClickHouse takes inserts again')
   }
 
   const done = Promise.all(
-    Array.from({ length: insertsAtOnce }, () =>
-      run().catch((error: Error) => {
-        failure = error.message
+    Array.from({ length: insertsAtOnce }, (_, inserter) =>
+      run(inserter).catch((error: Error) => {
+        failures.set(inserter, error.message)
         log(`writer: stopped: ${error.message}`)
       }),
     ),
@@ -127,7 +171,7 @@ export function startWriter({ spool, client, transport, log = () => {}, nowNs }:
   return {
     stats: () => ({
       storedRecords: stored,
-      failure,
+      failure: failure(),
       takeLags: () => {
         const taken = lags
         lags = []
