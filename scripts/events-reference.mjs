@@ -3,9 +3,11 @@ import { actionFamilies, catalogue, clientKinds, eventNames, fieldsOf, resultCla
 
 const resultExamples = [
   'success',
+  'succeeded',
   'ok',
   'error',
   'error.404',
+  'failed',
   'denied',
   'blocked',
   'invalid_password',

@@ -89,8 +89,8 @@ CREATE TABLE IF NOT EXISTS agnes.otel_logs
 
     -- Read-side rules. They are not stored, so a better rule applies to old rows too.
     ResultClass LowCardinality(String) ALIAS multiIf(
-        Result IN ('success', 'ok'), 'success',
-        startsWith(Result, 'error'), 'error',
+        Result IN ('success', 'succeeded', 'ok'), 'success',
+        startsWith(Result, 'error') OR Result = 'failed', 'error',
         Result IN ('denied', 'blocked', 'invalid_password', 'deactivated'), 'denied',
         Result = '', 'none',
         'other'

@@ -179,7 +179,7 @@ test('timeline holds what a person cares about, each with an action', async () =
 
 describe('rules that also stand in TypeScript agree with it', () => {
   const raws = ['success', 'ok', 'error', 'error.404', 'error.invalid_sql', 'denied', 'blocked', 'invalid_password']
-  raws.push('deactivated', 'skipped', 'attempted', '', 'Success', 'errors')
+  raws.push('failed', 'succeeded', 'deactivated', 'skipped', 'attempted', '', 'Success', 'errors')
 
   test('class of a result', async () => {
     const tenant = await stored(

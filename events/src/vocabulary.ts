@@ -7,7 +7,7 @@ export type ClientKind = (typeof clientKinds)[number]
 export const resultClasses = ['success', 'error', 'denied', 'none', 'other'] as const
 export type ResultClass = (typeof resultClasses)[number]
 
-const successes = new Set(['success', 'ok'])
+const successes = new Set(['success', 'succeeded', 'ok'])
 const denials = new Set(['denied', 'blocked', 'invalid_password', 'deactivated'])
 
 /**
@@ -17,7 +17,7 @@ const denials = new Set(['denied', 'blocked', 'invalid_password', 'deactivated']
 export function resultClass(raw: string | null | undefined): ResultClass {
   if (raw === null || raw === undefined || raw === '') return 'none'
   if (successes.has(raw)) return 'success'
-  if (raw.startsWith('error')) return 'error'
+  if (raw.startsWith('error') || raw === 'failed') return 'error'
   if (denials.has(raw)) return 'denied'
   return 'other'
 }

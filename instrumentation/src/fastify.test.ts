@@ -140,6 +140,19 @@ describe('a request leaves one audit event', () => {
     })
   })
 
+  test('with its own result when a hook of the host holds up what comes after the response', async () => {
+    app = createFastify()
+    app.addHook('onResponse', async (request) => {
+      await once(request.raw.socket, 'close')
+    })
+    await app.register(auditPlugin, { recorder })
+    app.get('/fine', async () => 'fine')
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    await send((app.server.address() as AddressInfo).port, { method: 'GET', path: '/fine' })
+    await vi.waitFor(() => expect(records).toHaveLength(1))
+    expect(onlyEvent()).toMatchObject({ 'agnes.result': 'success' })
+  })
+
   test('each, over a connection that is kept', async () => {
     createApp()
     await app.listen({ port: 0, host: '127.0.0.1' })

@@ -38,7 +38,9 @@ const plugin: FastifyPluginAsync<AuditPluginOptions> = async (fastify, { recorde
     void reply.header('x-correlation-id', correlationId)
     open.add(request)
     // A client that hangs up gets no response, so there is no onResponse; what it asked for may have been done.
-    reply.raw.once('close', () => safely(() => record(request, reply, 'error.aborted')))
+    // A host's hook may still hold up onResponse when the connection closes behind a whole response.
+    const resultAtClose = (): string => (reply.raw.writableFinished ? resultOf(reply.statusCode) : 'error.aborted')
+    reply.raw.once('close', () => safely(() => record(request, reply, resultAtClose())))
     runWithContext({ clientAddress: request.ip, clientKind: 'web', correlationId }, () => {
       contexts.set(request, currentContext() ?? {})
       done()

@@ -20,8 +20,10 @@ export interface LogPipeline {
   readonly processor: LogRecordProcessor
   /** Resolves when the exporter is done with every record emitted before the call. Never rejects. */
   flush(): Promise<void>
-  /** From here on nothing is taken or sent any more. */
+  /** From here on nothing is taken or sent any more; what is on its way counts as undelivered. */
   giveUp(): void
+  /** Counts a record that comes after the end. */
+  refuse(): void
   stats(): LossStats
 }
 
@@ -32,6 +34,8 @@ export function createLogPipeline(
   onDrop: () => void,
 ): LogPipeline {
   let waiting = 0
+  /** Handed to the exporter, not answered yet. */
+  let underWay = 0
   let dropped = 0
   let undelivered = 0
   let givenUp = false
@@ -41,8 +45,13 @@ export function createLogPipeline(
     exporter: {
       export(records, done) {
         waiting -= records.length
+        underWay += records.length
         exportOrGiveUp(records, (result) => {
-          if (result.error !== undefined) undelivered += records.length
+          const taken = result.error === undefined
+          if (!givenUp) {
+            underWay -= records.length
+            undelivered += taken ? 0 : records.length
+          } else if (taken) undelivered -= records.length // counted at the end, and arrived all the same
           done(result)
         })
       },
@@ -86,6 +95,12 @@ export function createLogPipeline(
     flush,
     giveUp() {
       givenUp = true
+      undelivered += waiting + underWay
+      waiting = 0
+      underWay = 0
+    },
+    refuse() {
+      dropped++
     },
     stats: () => ({ dropped, undelivered }),
   }

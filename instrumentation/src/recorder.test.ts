@@ -1,7 +1,7 @@
 import { type EventName, eventNames, fieldsOf, violationsOf } from '@agnes/events'
 import type { Logger, LogRecord } from '@opentelemetry/api-logs'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { maxTextLength } from './json-text.ts'
 import { createRecorder, type Recorder } from './recorder.ts'
 
@@ -53,6 +53,18 @@ describe('an event', () => {
       expect(Math.abs(milliseconds(time) - before)).toBeLessThan(5_000)
     }
     expect(recorder.stats()).toEqual({ emitted: 1, failed: 0 })
+  })
+
+  test('has the time of the wall clock, also after it was set or the host has slept', () => {
+    const { recorder, records } = recording()
+    const woken = Date.now() + 8 * 3_600_000
+    vi.useFakeTimers({ toFake: ['Date'], now: woken })
+    try {
+      recorder.audit({ action: 'after sleep' })
+    } finally {
+      vi.useRealTimers()
+    }
+    expect(Math.abs(milliseconds(records[0]?.timestamp) - woken)).toBeLessThan(10)
   })
 
   test.each(eventNames)('%s has a method that emits it', (name) => {

@@ -18,7 +18,7 @@ import { currentContext } from './context.ts'
 import { boundedText, jsonText } from './json-text.ts'
 
 export interface EmitOptions {
-  /** Id of the event; a UUIDv7 unless told. Sending an event twice under one id stores it once. */
+  /** Id of the event (`log.record.uid`), by which a second one can be told; a UUIDv7 unless told. */
   readonly uid?: string
 }
 
@@ -122,7 +122,7 @@ function severityOf(name: EventName, attributes: Readonly<Record<string, Attribu
   const error = { severityNumber: SeverityNumber.ERROR, severityText: 'ERROR' }
   if (name === 'agnes.exception' || attributes[attribute.systemEvent] === 'crash') return error
   const result = attributes[attribute.result] ?? attributes[attribute.syncStatus] ?? attributes[attribute.runStatus]
-  const outcome = resultClass(result === 'failed' ? 'error' : result === undefined ? undefined : String(result))
+  const outcome = resultClass(result === undefined ? undefined : String(result))
   if (outcome === 'error') return error
   if (outcome === 'denied') return { severityNumber: SeverityNumber.WARN, severityText: 'WARN' }
   return { severityNumber: SeverityNumber.INFO, severityText: 'INFO' }
@@ -136,10 +136,22 @@ const maxTimeMs = 2 ** 64 / 1e6
  * @throws RangeError for a time OTLP can't hold; in the exporter it would cost the whole batch
  */
 function toHrTime(date: Date | undefined): HrTime {
-  const ms = date === undefined ? performance.timeOrigin + performance.now() : date.getTime()
+  const ms = date === undefined ? wallClockMs() : date.getTime()
   if (!(ms >= 0 && ms < maxTimeMs)) throw new RangeError(`no time for OTLP: ${ms}`)
   const seconds = Math.floor(ms / 1000)
   return [seconds, Math.round((ms - seconds * 1000) * 1e6)]
+}
+
+let clockOrigin = performance.timeOrigin
+/** Below it the wall clock's own steps of a millisecond cannot be told from a clock that was set. */
+const maxDriftMs = 2
+
+/** The wall clock with microseconds. The monotonic clock stands still while the host sleeps, and knows of no clock that was set. */
+function wallClockMs(): number {
+  const monotonic = performance.now()
+  const wall = Date.now()
+  if (Math.abs(clockOrigin + monotonic - wall) > maxDriftMs) clockOrigin = wall - monotonic
+  return clockOrigin + monotonic
 }
 
 /** RFC 9562, section 5.7: 48 bits of milliseconds, then random bits. */

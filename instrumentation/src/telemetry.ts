@@ -86,8 +86,12 @@ export function startTelemetry(options: TelemetryOptions = {}): Telemetry {
     textMapPropagator: null,
   })
   sdk.start()
-  const recorder = createRecorder(logs.getLogger('@agnes/instrumentation'))
   let stopped: Promise<void> | undefined
+  const logger = logs.getLogger('@agnes/instrumentation')
+  const recorder = createRecorder({
+    emit: (record) => (stopped === undefined ? logger.emit(record) : pipeline.refuse()),
+    enabled: (options) => logger.enabled(options),
+  })
   async function stop(): Promise<void> {
     await within(shutdownMs, sdk.shutdown())
     pipeline.giveUp()
