@@ -1,6 +1,7 @@
 -- The health pulse: is this instance well at the instant `now`? One row a field; every threshold lives here and nowhere else.
 --   SELECT * FROM agnes.health_pulse(now = '2026-11-21 12:00:00', tenant = 'default')
--- Cost on a filled database: none, views hold no rows. A pulse reads one day of one tenant once, promoted columns only.
+-- Cost on a filled database: none, views hold no rows. A pulse reads one day of one tenant, promoted columns only, and
+-- where nothing ticks up to 30 days of two columns more, to tell a scheduler that fell silent from none.
 -- Planning a query of this length costs more than running it, so expressions are few, and the words are the reader's.
 
 CREATE OR REPLACE VIEW agnes.health_pulse
@@ -45,7 +46,7 @@ ARRAY JOIN
     ['scheduler', 'sync_24h', 'active_users_today', 'memory_pipeline', 'diagnose_warnings', 'pipeline'] AS name,
     [tick_age > 7200 AND {tenant:String} IN (
             SELECT TenantId FROM agnes.otel_logs
-            WHERE TenantId = {tenant:String} AND Timestamp <= clock AND EventName = 'agnes.audit' AND ClientKind = 'scheduler'
+            WHERE TenantId = {tenant:String} AND Timestamp >= clock - INTERVAL 30 DAY AND Timestamp <= clock AND EventName = 'agnes.audit' AND ClientKind = 'scheduler'
             LIMIT 1),
         failed * 19 > ok, false, false, false, beat_age BETWEEN 121 AND 86400 OR oldest_seconds > 300] AS is_red,
     [tick_age > 1800, ok + failed = 0 OR failed > 0, false, verification_age > 3600, warnings > 0,
@@ -54,7 +55,7 @@ ARRAY JOIN
     ['', concat(toString(ok), ' ok, ', toString(failed), ' failed'), '', '', if(diagnosed = '', 'not run', ''),
         concat('lag ', toString(lag_ms), ' ms, oldest waits ', toString(oldest_seconds), ' s, ', toString(rejected), ' rejected')] AS detail,
     [
-        'Seconds since the last scheduler tick: yellow over 30 min or when there was none yet, red over 2 h.',
+        'Seconds since the last scheduler tick: yellow over 30 min or when there was none in 30 days, red over 2 h.',
         'Seconds since a sync was ok, and syncs in 24 h without skipped ones: yellow when there was none or one failed, red when less than 95 % were ok.',
         'People with an audit event since midnight UTC; the scheduler, agents and the system do not count. Never red.',
         'Seconds since the verification processor ran: yellow over 1 h.',

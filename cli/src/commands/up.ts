@@ -97,7 +97,12 @@ async function startServices(
       name: command,
       spawn: (before) => start(command, env(before)),
       log,
-      onEvent: (event, message) => lifecycle.emit(component, event, message),
+      onEvent: (event, message) => {
+        const isGateway = command === 'gateway'
+        if (isGateway && event === 'crash') lifecycle.hold()
+        lifecycle.emit(component, event, message)
+        if (isGateway && event === 'restart') lifecycle.release()
+      },
     })
     services.unshift(supervised)
     return supervised.ready
@@ -111,7 +116,11 @@ async function startServices(
   stop.throwIfAborted()
 
   const found = clickhousePort(engine)
-  await completed('migrate', watchChild('migrate', start('migrate', found)))
+  const migrating = watchChild('migrate', start('migrate', found))
+  const endMigration = (): void => void migrating.process.kill('SIGTERM')
+  stop.addEventListener('abort', endMigration, { once: true })
+  await completed('migrate', migrating)
+  stop.removeEventListener('abort', endMigration)
   stop.throwIfAborted()
 
   const gateway = await service('gateway', 'ingest-gateway', (before) => ({

@@ -9,6 +9,10 @@ export interface Lifecycle {
   emit(component: string, event: string, message: string): void
   /** From now on events are sent to this gateway. */
   connect(otlpUrl: string): void
+  /** The gateway is away: the SDK would give events up after some seconds, so they wait here. */
+  hold(): void
+  /** It is back. */
+  release(): void
   /** Sends what waits, within a few seconds. */
   close(): Promise<void>
 }
@@ -26,6 +30,7 @@ export function createLifecycle(): Lifecycle {
   let telemetry: Telemetry | undefined
   let connecting: Promise<void> | undefined
   let waiting: Occurrence[] = []
+  let held = false
 
   function send({ timestamp, ...fields }: Occurrence): void {
     telemetry?.recorder.at(timestamp).system(fields)
@@ -35,6 +40,10 @@ export function createLifecycle(): Lifecycle {
     // The SDK takes longer to load than the services to start.
     const { startTelemetry } = await import('@agnes/instrumentation')
     telemetry = startTelemetry({ serviceName: 'agnes', serviceVersion: version, endpoint: otlpUrl, warn: () => {} })
+    if (!held) sendWaiting()
+  }
+
+  function sendWaiting(): void {
     for (const occurrence of waiting) send(occurrence)
     waiting = []
   }
@@ -42,11 +51,18 @@ export function createLifecycle(): Lifecycle {
   return {
     emit(component, event, message) {
       const occurrence = { component, event, message, timestamp: new Date() }
-      if (telemetry !== undefined) send(occurrence)
+      if (telemetry !== undefined && !held) send(occurrence)
       else if (waiting.length < maxWaiting) waiting.push(occurrence)
     },
     connect(otlpUrl) {
       connecting = connect(otlpUrl).catch(() => {})
+    },
+    hold() {
+      held = true
+    },
+    release() {
+      held = false
+      if (telemetry !== undefined) sendWaiting()
     },
     async close() {
       await connecting

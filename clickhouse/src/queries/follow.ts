@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ClickHouseClient } from '@clickhouse/client'
 import { type RawRow, rowColumns, selectRows, timelineRowOf } from './rows.ts'
 import type { TimelineFilter, TimelineRow } from './types.ts'
-import { defaultTenant, type Where, whereOf } from './where.ts'
+import { defaultTenant, refuseBadFilter, type Where, whereOf } from './where.ts'
 
 export interface FollowOptions {
   /** Ends the iteration. */
@@ -27,22 +27,30 @@ const batchesAtOnce = 50
 
 /**
  * Rows as they are stored, oldest first by receipt; ends only with the signal or `return()`.
- * Starts now, or with what arrived since `filter.since`. `cursor` and `limit` have no meaning here.
+ * Starts now, or with what was stored since `filter.since`: a late event is shown when it comes, whenever it happened.
+ * `cursor` and `limit` have no meaning here.
  */
 export async function* followTimeline(
   client: ClickHouseClient,
   filter: TimelineFilter,
   { signal, pollMs = 500 }: FollowOptions = {},
 ): AsyncGenerator<TimelineRow, void, undefined> {
-  const where = whereOf(filter)
+  refuseBadFilter(filter)
+  const { since, ...rest } = filter
+  const where = whereOf(rest)
   const tenant = filter.tenant ?? defaultTenant
-  const start = filter.since?.getTime() ?? (await serverTimeMs(client))
   /** By batch: the last row handed out. */
   const seen = new Map<string, Batch>()
-  let newest = start
+  let newest = since?.getTime() ?? (await serverTimeMs(client))
+  let earliest = newest
+  if (since === undefined) {
+    // An INSERT that is under way carries a stamp from before; what can be seen already was not stored from now on.
+    earliest -= overlapMs
+    for (const batch of await selectBatches(client, tenant, earliest)) seen.set(batch.id, batch)
+  }
 
   while (!signal?.aborted) {
-    const from = Math.max(start, newest - overlapMs)
+    const from = Math.max(earliest, newest - overlapMs)
     const batches = (await selectBatches(client, tenant, from)).filter(
       (batch) => batch.lastSeq > (seen.get(batch.id)?.lastSeq ?? -1n),
     )

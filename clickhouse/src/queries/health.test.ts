@@ -77,6 +77,8 @@ const cases: Readonly<Record<HealthFieldName, readonly Case[]>> = {
     ['a tick 2 h ago', [tick(2 * hour)], 'yellow', '2 h ago'],
     ['a tick just over 2 h ago', [tick(2 * hour + 1)], 'red', '2 h ago'],
     ['a tick days ago', [tick(72 * hour)], 'red', 'no tick in 24 h'],
+    ['a tick 30 days ago', [tick(30 * 24 * hour)], 'red', 'no tick in 24 h'],
+    ['no tick in 30 days', [tick(30 * 24 * hour + 1)], 'yellow', 'no tick in 24 h'],
     ['never a tick', [audit('anna', 'cli', minute)], 'yellow', 'no tick in 24 h'],
     ['ticks later than now do not count', [tick(-minute)], 'yellow', 'no tick in 24 h'],
     ['the youngest tick counts', [tick(3 * hour), tick(5)], 'green', '5 s ago'],

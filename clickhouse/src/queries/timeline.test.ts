@@ -194,11 +194,8 @@ describe('following', () => {
     await insertEvents(engine.client, [
       audit(tenant, new Date(), { 'log.record.uid': 'before', 'agnes.action': 'query.local' }),
     ])
-    const rows = followTimeline(
-      engine.client,
-      { tenant, actionPrefix: 'sync.', since: later(-1) },
-      { signal: stop.signal, pollMs: 20 },
-    )
+    const filter = { tenant, actionPrefix: 'sync.', since: new Date(Date.now() - 1_000) }
+    const rows = followTimeline(engine.client, filter, { signal: stop.signal, pollMs: 20 })
     const first = rows.next()
     await insertEvents(engine.client, [
       audit(tenant, new Date(), { 'log.record.uid': 'a', 'agnes.action': 'sync.trigger' }),
@@ -214,5 +211,25 @@ describe('following', () => {
     const third = rows.next()
     stop.abort()
     expect(await third).toEqual({ done: true, value: undefined })
+  })
+
+  test('shows an INSERT that was under way when following began, and nothing that could be seen before', async () => {
+    const tenant = randomUUID()
+    const stop = new AbortController()
+    const make = (id: string): TestEvent =>
+      audit(tenant, new Date(), { 'log.record.uid': id, 'agnes.action': 'sync.trigger' })
+    await insertEvents(engine.client, [make('seen before')])
+    const rows = followTimeline(engine.client, { tenant }, { signal: stop.signal, pollMs: 20 })
+    // The generator runs on its first next(): its own look round comes before this INSERT becomes visible.
+    const first = rows.next()
+    await engine.client.command({
+      query: `INSERT INTO otel_logs (TenantId, Timestamp, StoredAt, EventName, LogAttributes)
+        SELECT {tenant:String}, now64(9), now64(3) - INTERVAL 5 SECOND, 'agnes.audit',
+          map('log.record.uid', 'under way', 'agnes.action', 'sync.trigger') FROM numbers(1) WHERE sleepEachRow(1) = 0`,
+      query_params: { tenant },
+    })
+    expect((await first).value).toMatchObject({ id: 'under way' })
+    stop.abort()
+    expect(await rows.next()).toMatchObject({ done: true })
   })
 })

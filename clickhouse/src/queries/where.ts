@@ -64,7 +64,8 @@ function nanosOf(date: Date | undefined): string | undefined {
 const longestText = 1000
 const longestList = 200
 
-function refuseBadFilter(filter: TimelineFilter): void {
+/** @throws UserError (status 400, exit code 2) for values that cannot be a filter. */
+export function refuseBadFilter(filter: TimelineFilter): void {
   for (const name of ['since', 'until'] as const) {
     const time = filter[name]?.getTime()
     // DateTime64(9) counts nanoseconds in 64 bits: 1677 to 2262.
