@@ -201,28 +201,40 @@ test('a file that cannot be removed is tried again, and storing goes on', async 
   await close(writer)
 })
 
-test('a segment that rots on disk is set aside, what is whole of it is stored, and the others do not wait', async () => {
-  const { spool, client, append, stored, close, directory } = await bench(engine.url)
-  await append(3)
-  await append(4)
-  const segment = await nextSegment(spool)
-  const bytes = readFileSync(segment.path)
-  bytes.writeUInt8(bytes.readUInt8(bytes.length - 5) ^ 0xff, bytes.length - 5)
-  // Cut as well, so that ClickHouse cannot read it: rot alone may read as other values, which the CRC tells at a start.
-  writeFileSync(segment.path, bytes.subarray(0, bytes.length - 2))
-  const again: Spool = { ...spool, nextSealed: handOut(segment, spool) }
-  const lines: string[] = []
-  const writer = startWriter({ spool: again, client, transport: 'file', nowNs, log: (line) => lines.push(line) })
-  await append(5)
-  await expect.poll(() => writer.stats().storedRecords, { timeout: 25_000 }).toBeGreaterThanOrEqual(5)
-  await expect.poll(() => spool.stats().backlogRecords, { timeout: 25_000 }).toBe(0)
-  expect(writer.stats().failure).toBeUndefined()
-  const { rows, events } = await stored()
-  expect(rows).toBe(events)
-  expect(rows + spool.stats().quarantinedRecords).toBe(12)
-  expect(readdirSync(path.join(directory, 'quarantine')).length).toBeGreaterThan(0)
-  await close(writer)
-})
+const flipBit = (bytes: Buffer): Buffer => {
+  bytes.writeUInt8(bytes.readUInt8(bytes.length - 5) ^ 1, bytes.length - 5)
+  return bytes
+}
+
+test.each<[string, (bytes: Buffer) => Buffer, bigint]>([
+  ['is cut so that ClickHouse cannot read it', (bytes) => bytes.subarray(0, bytes.length - 2), 0n],
+  ['has a flipped bit and has lain there for a minute', flipBit, 60_000_000_000n],
+])(
+  'a segment that %s: the damage is set aside, what is whole is stored, others do not wait',
+  async (_what, damage, restedNs) => {
+    const { spool, client, append, stored, close, directory } = await bench(engine.url)
+    await append(3)
+    await append(4)
+    const segment = await nextSegment(spool)
+    writeFileSync(segment.path, damage(readFileSync(segment.path)))
+    const writer = startWriter({
+      spool: { ...spool, nextSealed: handOut(segment, spool) },
+      client,
+      transport: 'file',
+      nowNs: () => nowNs() + restedNs,
+    })
+    await append(5)
+    await expect.poll(() => spool.stats().backlogRecords, { timeout: 25_000 }).toBe(0)
+    expect(writer.stats().failure).toBeUndefined()
+    const { rows, events } = await stored()
+    expect(rows).toBe(events)
+    expect(rows).toBeGreaterThanOrEqual(5)
+    expect(spool.stats().quarantinedRecords).toBeGreaterThan(0)
+    expect(rows + spool.stats().quarantinedRecords).toBe(12)
+    expect(readdirSync(path.join(directory, 'quarantine')).length).toBeGreaterThan(0)
+    await close(writer)
+  },
+)
 
 /** The segment first, then what the spool has. */
 function handOut(segment: SealedSegment, spool: Spool): Spool['nextSealed'] {

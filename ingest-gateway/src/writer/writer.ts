@@ -43,6 +43,8 @@ const longestPauseMs = 30_000
 const insertsAtOnce = 2
 /** After so many attempts in vain a segment is read back, and every so many again. */
 const attemptsToRecheck = 5
+/** What has lain on disk for longer is read back before it is stored: rot may read as other values. */
+const restedNs = 10_000_000_000n
 /** Lags kept between two calls of takeLags. */
 const maxLags = 10_000
 
@@ -81,7 +83,8 @@ export function startWriter({ spool, client, transport, log = () => {}, nowNs }:
    * @returns undefined if it was stopped before all was known to be stored
    */
   async function store(taken: SealedSegment, inserter: number): Promise<SealedSegment | undefined> {
-    let segment = taken
+    const rested = nowNs() - taken.lastReceivedAtNs > restedNs
+    let segment = rested ? await recheck(taken, inserter) : taken
     let uncertain = segment.recovered
     let mode: 'all' | 'missing' = 'all'
     for (let attempt = 0; !stopping.signal.aborted; attempt++) {
@@ -116,7 +119,7 @@ export function startWriter({ spool, client, transport, log = () => {}, nowNs }:
     return undefined
   }
 
-  /** Bit rot on disk looks like an error of ClickHouse's for ever. */
+  /** Only whole frames go on; bit rot would change values, or look like an error of ClickHouse's for ever. */
   async function recheck(segment: SealedSegment, inserter: number): Promise<SealedSegment> {
     try {
       return await spool.recheck(segment)
