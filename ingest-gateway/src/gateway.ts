@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { createAgnesClient } from '@agnes/clickhouse'
 import { type Config, lockDirectory, UserError } from '@agnes/config'
+import { createByteBudget } from './byte-budget.ts'
 import { listenGrpc } from './grpc/server.ts'
 import { defaultTenant, type HealthReport, listen } from './http/server.ts'
 import { createIngest } from './ingest.ts'
@@ -40,6 +41,8 @@ export interface Gateway {
 
 /** The insert under way gets this long when the gateway stops; its segment stays on disk if that is too short. */
 const drainMs = 8_000
+/** Requests of the largest size that may be in memory at once; usual ones are a thousandth of it. */
+const requestsInMemory = 4
 
 /**
  * Starts the gateway.
@@ -95,12 +98,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
 
   const limits = { maxBodyBytes: config.maxBodyBytes, maxDecodedBytes: config.maxDecodedBytes }
+  const budget = createByteBudget(requestsInMemory * config.maxDecodedBytes)
   const { host } = config
-  const listener = await listen({ host, port: config.otlpPort, limits, ingest, health, metrics, log }).catch(giveUp)
+  const listener = await listen({ host, port: config.otlpPort, limits, budget, ingest, health, metrics, log }).catch(
+    giveUp,
+  )
   const grpc = await listenGrpc({
     host,
     port: config.otlpGrpcPort,
     limits,
+    budget,
     ingest,
     tenant: defaultTenant,
     onNotStored: (signal) => {

@@ -1,4 +1,5 @@
 /** OTLP/gRPC as its clients see it: the library's own client with bytes, and OpenTelemetry's exporter. */
+import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:net'
 import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -8,6 +9,7 @@ import {
   encodeExportLogsRequest,
 } from '../../../tests/support/otlp-reference.ts'
 import { type SpoolOnlyGateway, startSpoolOnlyGateway } from '../../../tests/support/spool-only-gateway.ts'
+import { createByteBudget } from '../byte-budget.ts'
 import type { Ingest, Ingested } from '../ingest.ts'
 import { SpoolUnavailableError } from '../spool/spool.ts'
 import { listenGrpc } from './server.ts'
@@ -154,6 +156,7 @@ describe('a gateway in trouble', () => {
       host: '127.0.0.1',
       port: 0,
       limits: { maxBodyBytes: maxDecodedBytes, maxDecodedBytes },
+      budget: createByteBudget(maxDecodedBytes),
       ingest: { logs, counters: { received: 0, duplicate: 0, rejected: 0 } },
       tenant: 'default',
       onNotStored: () => {},
@@ -186,6 +189,28 @@ describe('a gateway in trouble', () => {
     })
   })
 
+  test('more than it can hold is UNAVAILABLE, until there is room again', async () => {
+    const entered = new EventEmitter()
+    const slow = (): Promise<Ingested> =>
+      new Promise((resolve) => {
+        entered.emit('call', () => resolve({ rejected: 0, notes: [] }))
+      })
+    await withIngest(slow, async (own) => {
+      const large = new Uint8Array(maxDecodedBytes - 1)
+      const begun = once(entered, 'call')
+      const first = call(own, new Uint8Array(2))
+      const [release] = (await begun) as [() => void]
+      await expect(call(own, large)).rejects.toMatchObject({
+        code: status.UNAVAILABLE,
+        details: expect.stringContaining('try again'),
+      })
+      release()
+      await first
+      entered.once('call', (resolve: () => void) => resolve())
+      await call(own, large)
+    })
+  })
+
   test('it stops within seconds though a call hangs', async () => {
     const before = performance.now()
     await withIngest(
@@ -208,6 +233,7 @@ test('a taken port is named with the variable to change', async () => {
       host: '127.0.0.1',
       port,
       limits: { maxBodyBytes: 1, maxDecodedBytes: 1 },
+      budget: createByteBudget(1),
       ingest: { logs: () => Promise.reject(new Error()), counters: { received: 0, duplicate: 0, rejected: 0 } },
       tenant: 'default',
       onNotStored: () => {},

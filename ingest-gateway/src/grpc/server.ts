@@ -5,7 +5,8 @@
 import { createServer } from 'node:net'
 import { bindPort } from '@agnes/config'
 import type { handleUnaryCall, MethodDefinition, ServiceDefinition } from '@grpc/grpc-js'
-import type { BodyLimits } from '../http/body.ts'
+import type { ByteBudget } from '../byte-budget.ts'
+import { type BodyLimits, BusyError } from '../http/body.ts'
 import { success } from '../http/status.ts'
 import type { Ingest } from '../ingest.ts'
 import { RequestError } from '../otlp/rows.ts'
@@ -15,6 +16,7 @@ export interface GrpcOptions {
   readonly host: string
   readonly port: number
   readonly limits: BodyLimits
+  readonly budget: ByteBudget
   readonly ingest: Ingest
   readonly tenant: string
   /** Called for each request whose signal is accepted and not stored. */
@@ -38,24 +40,28 @@ const maxCallsAConnection = 100
 
 /** @throws UserError if the port can't be bound */
 export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
-  const { host, limits, ingest, tenant, onNotStored, onAnswered, log } = options
+  const { host, limits, budget, ingest, tenant, onNotStored, onAnswered, log } = options
   // Loaded once the rest serves: it takes longer to load than the gateway to start.
   const { Server, ServerCredentials, status } = await import('@grpc/grpc-js')
 
   const exportLogs: handleUnaryCall<Buffer, Uint8Array> = ({ request }, answer) => {
     const start = performance.now()
     const answered = (code: number): void => onAnswered(code, (performance.now() - start) / 1000)
-    ingest.logs(request, 'protobuf', tenant).then(
-      ({ rejected, notes }) => {
-        answer(null, success('protobuf', rejected, notes).body)
-        answered(status.OK)
-      },
-      (error: unknown) => {
-        const refused = refusal(error)
-        answer(refused)
-        answered(refused.code)
-      },
-    )
+    const held = budget.take(request.length)
+    const taken = held ? ingest.logs(request, 'protobuf', tenant) : Promise.reject(new BusyError())
+    taken
+      .finally(() => budget.give(held ? request.length : 0))
+      .then(
+        ({ rejected, notes }) => {
+          answer(null, success('protobuf', rejected, notes).body)
+          answered(status.OK)
+        },
+        (error: unknown) => {
+          const refused = refusal(error)
+          answer(refused)
+          answered(refused.code)
+        },
+      )
   }
 
   /** UNAVAILABLE makes clients try again, what else there is makes them drop the data (OTLP specification, "Failures"). */
@@ -64,6 +70,7 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
       const code = error.status === 413 ? status.RESOURCE_EXHAUSTED : status.INVALID_ARGUMENT
       return { code, details: error.message }
     }
+    if (error instanceof BusyError) return { code: status.UNAVAILABLE, details: error.message }
     if (error instanceof SpoolUnavailableError) {
       return { code: status.UNAVAILABLE, details: `${error.message}: nothing was stored, try again` }
     }

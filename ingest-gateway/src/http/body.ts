@@ -10,6 +10,20 @@ export interface BodyLimits {
   readonly maxDecodedBytes: number
 }
 
+/** Nothing is wrong with the request, but there is no room for it right now. */
+export class BusyError extends Error {
+  constructor() {
+    super('more is arriving than the gateway can hold: try again')
+    this.name = 'BusyError'
+  }
+}
+
+/** What a request holds of the budget; given back when it was answered. */
+export interface Room {
+  /** @throws BusyError if there is none; 0 asks whether there is any */
+  take(bytes: number): void
+}
+
 /** The body can't be taken; `status` is the HTTP status of the answer. */
 export class BodyError extends Error {
   readonly status: 400 | 413 | 415
@@ -58,22 +72,27 @@ export function contentEncoding(header: string | undefined): Encoding {
  * The whole body, inflated.
  * @param proceed called when nothing speaks against reading: a client that waits for `100 Continue` is told here
  * @throws BodyError 413 past a limit (a declared length is refused unread), 400 if it can't be inflated
+ * @throws BusyError if there is no room for it
  * @throws AbortedError if the connection ends early
  */
 export async function readBody(
   request: IncomingMessage,
   { name, inflate }: Encoding,
   limits: BodyLimits,
+  room: Room,
   proceed: () => void,
 ): Promise<Buffer> {
-  const sent = await readSent(request, limits.maxBodyBytes, proceed)
+  const sent = await readSent(request, limits.maxBodyBytes, room, proceed)
   if (inflate === undefined) {
     if (sent.length > limits.maxDecodedBytes) throw tooLarge(limits.maxDecodedBytes, 'decoded')
     return sent
   }
   try {
-    return await inflate(sent, { maxOutputLength: limits.maxDecodedBytes })
+    const inflated = await inflate(sent, { maxOutputLength: limits.maxDecodedBytes })
+    room.take(inflated.length)
+    return inflated
   } catch (error) {
+    if (error instanceof BusyError) throw error
     if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
       throw tooLarge(limits.maxDecodedBytes, 'inflated')
     // zlib's messages are fixed sentences: "unexpected end of file", "incorrect data check" …
@@ -84,9 +103,10 @@ export async function readBody(
   }
 }
 
-function readSent(request: IncomingMessage, maxBytes: number, proceed: () => void): Promise<Buffer> {
+async function readSent(request: IncomingMessage, maxBytes: number, room: Room, proceed: () => void): Promise<Buffer> {
   const declared = Number(request.headers['content-length'] ?? 0)
-  if (declared > maxBytes) return Promise.reject(tooLarge(maxBytes, 'declared'))
+  if (declared > maxBytes) throw tooLarge(maxBytes, 'declared')
+  room.take(0)
   proceed()
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
@@ -97,7 +117,17 @@ function readSent(request: IncomingMessage, maxBytes: number, proceed: () => voi
         request.off('data', onData)
         request.pause()
         reject(tooLarge(maxBytes, 'sent'))
-      } else chunks.push(chunk)
+        return
+      }
+      chunks.push(chunk)
+      try {
+        // As it arrives: who declares much and sends little must not keep others out.
+        room.take(chunk.length)
+      } catch (busy) {
+        request.off('data', onData)
+        request.pause()
+        reject(busy)
+      }
     }
     request.on('data', onData)
     request.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes)))

@@ -201,3 +201,31 @@ describe('bytes that are not a request', () => {
     expect(stored()).toBe(0)
   })
 })
+
+describe('more than the gateway can hold', () => {
+  test('is refused for now, with when to try again; small requests declared large keep nobody out', async () => {
+    const small = await startSpoolOnlyGateway({ maxBodyBytes, maxDecodedBytes: maxBodyBytes })
+    try {
+      const body = oneRecord('x'.repeat(90_000))
+      const unfinished = await Promise.all(Array.from({ length: 4 }, () => openConnection(small.port)))
+      connections.push(...unfinished)
+      // 40 declared in full, hardly begun: together far more than there is room for.
+      const begun = await Promise.all(Array.from({ length: 40 }, () => openConnection(small.port)))
+      connections.push(...begun)
+      for (const { socket } of begun) socket.write(requestBytes({ headers: json, body }).subarray(0, 200))
+      expect(await send(small.port, { headers: json, body })).toMatchObject({ status: 200 })
+
+      for (const { socket } of unfinished) socket.write(requestBytes({ headers: json, body }).subarray(0, -10))
+      const ask = async (text: string) => send(small.port, { headers: json, body: oneRecord(text.repeat(60_000)) })
+      await expect.poll(async () => (await ask('y')).status, { timeout: 10_000 }).toBe(503)
+      const refused = await ask('z')
+      expect(refused).toMatchObject({ status: 503, headers: { 'retry-after': '1' } })
+      expect(refused.body.toString()).toContain('more is arriving than the gateway can hold: try again')
+
+      for (const { socket } of unfinished) socket.destroy()
+      await expect.poll(async () => (await ask('z')).status, { timeout: 10_000 }).toBe(200)
+    } finally {
+      await small.stop()
+    }
+  })
+})

@@ -2,11 +2,12 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { bindPort } from '@agnes/config'
+import type { ByteBudget } from '../byte-budget.ts'
 import type { Ingest } from '../ingest.ts'
 import type { Metrics } from '../metrics.ts'
 import { RequestError } from '../otlp/rows.ts'
 import { SpoolUnavailableError } from '../spool/spool.ts'
-import { AbortedError, BodyError, type BodyLimits, contentEncoding, readBody } from './body.ts'
+import { AbortedError, BodyError, type BodyLimits, BusyError, contentEncoding, readBody } from './body.ts'
 import { type Answer, contentTypes, failure, success, type WireFormat } from './status.ts'
 
 export interface HealthReport {
@@ -19,6 +20,7 @@ export interface HttpOptions {
   readonly host: string
   readonly port: number
   readonly limits: BodyLimits
+  readonly budget: ByteBudget
   readonly ingest: Ingest
   readonly health: () => HealthReport
   readonly metrics: Metrics
@@ -61,7 +63,7 @@ const routes: Readonly<Record<string, 'POST' | 'GET'>> = {
 
 /** @throws UserError if the port can't be bound */
 export async function listen(options: HttpOptions): Promise<HttpListener> {
-  const { ingest, limits, metrics, log } = options
+  const { ingest, limits, budget, metrics, log } = options
   const notStored = { traces: 0, metrics: 0 }
   let closing = false
 
@@ -88,19 +90,29 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
       return refuse(415, `Content-Type ${problem}: send ${contentTypes.protobuf} or ${contentTypes.json}`)
     }
     if (closing) return refuse(503, 'the gateway is stopping: try again', retryAfter)
+    let held = 0
+    const room = {
+      take(bytes: number): void {
+        if (!budget.take(bytes)) throw new BusyError()
+        held += bytes
+      },
+    }
     try {
       const encoding = contentEncoding(request.headers['content-encoding'])
-      const body = await readBody(request, encoding, limits, proceed)
+      const body = await readBody(request, encoding, limits, room, proceed)
       return { format, ...(await answerExport(path, body, format)) }
     } catch (error) {
       if (error instanceof AbortedError) return undefined
       if (error instanceof BodyError || error instanceof RequestError) return refuse(error.status, error.message)
+      if (error instanceof BusyError) return refuse(503, error.message, retryAfter)
       if (error instanceof SpoolUnavailableError) {
         return refuse(503, `${error.message}: nothing was stored, try again`, retryAfter)
       }
       log(`gateway: unexpected error: ${(error as Error).stack ?? error}`)
       // Not 500: clients would drop the data for good (OTLP specification, "Retryable Response Codes").
       return refuse(503, 'the gateway failed on this request: try again', retryAfter)
+    } finally {
+      budget.give(held)
     }
   }
 
