@@ -9,6 +9,17 @@ import type { ClickHouseClient } from '@clickhouse/client'
 
 export const main = path.join(import.meta.dirname, '..', '..', 'cli', 'dist', 'main.js')
 
+/** What a process of ours is started with: this data directory, and free ports. */
+export function environment(dataDir: string): NodeJS.ProcessEnv {
+  return {
+    PATH: process.env.PATH ?? '',
+    AGNES_DATA_DIR: dataDir,
+    AGNES_OTLP_PORT: '0',
+    AGNES_OTLP_GRPC_PORT: '0',
+    AGNES_CLICKHOUSE_PORT: '0',
+  }
+}
+
 export interface Instance {
   readonly otlpUrl: string
   readonly client: ClickHouseClient
@@ -19,13 +30,7 @@ export interface Instance {
 
 export async function startInstance(): Promise<Instance> {
   const dataDir = mkdtempSync(path.join(tmpdir(), 'agnes-bench-'))
-  const env = {
-    PATH: process.env.PATH ?? '',
-    AGNES_DATA_DIR: dataDir,
-    AGNES_OTLP_PORT: '0',
-    AGNES_OTLP_GRPC_PORT: '0',
-    AGNES_CLICKHOUSE_PORT: '0',
-  }
+  const env = environment(dataDir)
   const engine = await start('engine', env)
   const clickhouse = new URL(engine.url)
   const client = createAgnesClient({ url: engine.url, requestTimeoutMs: 120_000 })

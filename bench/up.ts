@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { main } from './instance.ts'
+import { environment, main } from './instance.ts'
 import { type Figure, quantile, report } from './report.ts'
 
 const rounds = 5
@@ -29,16 +29,9 @@ export async function benchUp(): Promise<void> {
 }
 
 async function readyMs(dataDir: string): Promise<number> {
-  const env = {
-    PATH: process.env.PATH ?? '',
-    AGNES_DATA_DIR: dataDir,
-    AGNES_OTLP_PORT: '0',
-    AGNES_OTLP_GRPC_PORT: '0',
-    AGNES_CLICKHOUSE_PORT: '0',
-  }
   const start = performance.now()
   const child: ChildProcess = spawn(process.execPath, [main, 'up', '--print-ports', 'json'], {
-    env,
+    env: environment(dataDir),
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   if (child.stdout === null) throw new Error('no output to read')

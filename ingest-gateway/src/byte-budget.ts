@@ -2,6 +2,14 @@
  * How much of what clients send may be in memory at once, over all connections. A request that finds no room is refused
  * for now: clients try again, and the host keeps its memory.
  */
+/** Nothing is wrong with the request, but there is no room for it right now. */
+export class BusyError extends Error {
+  constructor() {
+    super('more is arriving than the gateway can hold: try again')
+    this.name = 'BusyError'
+  }
+}
+
 export interface ByteBudget {
   /** @returns whether there was room; if so it is taken */
   take(bytes: number): boolean

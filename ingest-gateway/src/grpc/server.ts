@@ -5,8 +5,8 @@
 import { createServer } from 'node:net'
 import { bindPort } from '@agnes/config'
 import type { handleUnaryCall, MethodDefinition, ServiceDefinition } from '@grpc/grpc-js'
-import type { ByteBudget } from '../byte-budget.ts'
-import { type BodyLimits, BusyError } from '../http/body.ts'
+import { BusyError, type ByteBudget } from '../byte-budget.ts'
+import type { BodyLimits } from '../http/body.ts'
 import { success } from '../http/status.ts'
 import type { Ingest } from '../ingest.ts'
 import { RequestError } from '../otlp/rows.ts'
@@ -81,8 +81,10 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
   const accept =
     (signal: 'traces' | 'metrics'): handleUnaryCall<Buffer, Uint8Array> =>
     (_call, answer) => {
+      const start = performance.now()
       onNotStored(signal)
       answer(null, success('protobuf').body)
+      onAnswered(status.OK, (performance.now() - start) / 1000)
     }
 
   const server = new Server({

@@ -2,20 +2,13 @@
 import type { IncomingMessage } from 'node:http'
 import { promisify } from 'node:util'
 import * as zlib from 'node:zlib'
+import { BusyError } from '../byte-budget.ts'
 
 export interface BodyLimits {
   /** As sent. */
   readonly maxBodyBytes: number
   /** After inflating. */
   readonly maxDecodedBytes: number
-}
-
-/** Nothing is wrong with the request, but there is no room for it right now. */
-export class BusyError extends Error {
-  constructor() {
-    super('more is arriving than the gateway can hold: try again')
-    this.name = 'BusyError'
-  }
 }
 
 /** What a request holds of the budget; given back when it was answered. */

@@ -2,12 +2,12 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { bindPort } from '@agnes/config'
-import type { ByteBudget } from '../byte-budget.ts'
+import { BusyError, type ByteBudget } from '../byte-budget.ts'
 import type { Ingest } from '../ingest.ts'
 import type { Metrics } from '../metrics.ts'
 import { RequestError } from '../otlp/rows.ts'
 import { SpoolUnavailableError } from '../spool/spool.ts'
-import { AbortedError, BodyError, type BodyLimits, BusyError, contentEncoding, readBody } from './body.ts'
+import { AbortedError, BodyError, type BodyLimits, contentEncoding, readBody } from './body.ts'
 import { type Answer, contentTypes, failure, success, type WireFormat } from './status.ts'
 
 export interface HealthReport {

@@ -1,8 +1,8 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, open as openFile, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { decodeFrameHeader } from './frame.ts'
 import { scanSegment } from './segment-file.ts'
 import { openSpool, type Spool, type SpoolRequest } from './spool.ts'
@@ -42,6 +42,38 @@ async function payloads(file: string): Promise<string[]> {
     bytes.toString('utf8', offset + headerBytes, offset + headerBytes + payloadBytes),
   )
 }
+
+describe('a disk that fails', () => {
+  test('refuses, keeps what was acknowledged, stores nothing it refused, and takes requests when it is well again', async () => {
+    const spool = await open({ sealAfterMs: 60_000 })
+    await spool.append(request('kept'))
+    const probe = await openFile(path.join(directory, 'probe'), 'w')
+    const handles = Object.getPrototypeOf(probe) as { datasync(): Promise<void> }
+    await probe.close()
+    // The failed request is in the file when its fdatasync fails; then no new file can be made either.
+    const failing = vi.spyOn(handles, 'datasync').mockRejectedValueOnce(new Error('EIO: i/o error, fdatasync'))
+    const away = `${directory}-away`
+    await rename(directory, away)
+    await expect(spool.append(request('refused'))).rejects.toThrow('EIO')
+    await expect(spool.append(request('refused too'))).rejects.toThrow('cannot be written')
+    expect(spool.stats().failure).toBeDefined()
+    failing.mockRestore()
+    await rename(away, directory)
+    await spool.append(request('taken again'))
+    expect(spool.stats().failure).toBeUndefined()
+    await spool.close()
+
+    const again = await open()
+    const texts: string[] = []
+    for (let left = again.stats().backlogSegments; left > 0; left--) {
+      texts.push(...(await payloads((await again.nextSealed())?.path ?? '')))
+    }
+    expect(texts).toContain('kept')
+    expect(texts).toContain('taken again')
+    expect(texts.filter((text) => text.startsWith('refused'))).toEqual([])
+    expect(new Set(texts).size).toBe(texts.length)
+  })
+})
 
 describe('what was acknowledged', () => {
   test('is in the segment file as soon as append resolves', async () => {

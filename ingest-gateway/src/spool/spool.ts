@@ -8,7 +8,7 @@
  * - One segment is one batch: one INSERT, one batch id, one receive day (the table's partition key).
  */
 import { randomFillSync } from 'node:crypto'
-import { constants, type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises'
+import { constants, type FileHandle, mkdir, open, readdir, readFile, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { UserError } from '@agnes/config'
 import { encodeFrameHeader } from './frame.ts'
@@ -134,6 +134,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   let backlogRecords = recoveredRecords
   let { quarantinedFrames } = recovered
   let quarantinedRecords = 0
+  /** A write to the active segment failed: nothing more goes into it. */
+  let suspect = false
   const inFlight = new Set<SealedSegment>()
 
   let waiting: Waiting[] = []
@@ -175,12 +177,16 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     while (waiting.length > 0) {
       const group = takeGroup()
       try {
+        if (suspect) await abandonSegment()
         await rotateIfNeeded(group)
         await commit(group)
         failure = undefined
         for (const { resolve } of group) resolve()
       } catch (error) {
-        await abandonSegment(error as Error)
+        report(error as Error)
+        suspect = true
+        // At once, so that what was acknowledged is stored soon; else before the next commit.
+        await abandonSegment().catch(report)
         const reason = new SpoolUnavailableError(`the spool cannot be written: ${(error as Error).message}`, error)
         for (const { reject } of group) reject(reason)
       }
@@ -245,6 +251,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   }
 
   async function seal(): Promise<void> {
+    if (suspect) return abandonSegment()
     const next = await createSegment(directory, nextSeq)
     await active.file.close()
     const { path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs } = active
@@ -266,23 +273,19 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
    * After a failed write or fdatasync the file is not trusted again: Linux may have dropped the pages, and a second
    * fdatasync would succeed without them. What was acknowledged before stays and is stored; the rest is cut off.
    */
-  async function abandonSegment(error: Error): Promise<void> {
-    if (failure !== error.message) log(`spool: ${error.message}`)
-    failure = error.message
-    try {
-      await cutOff(active)
-      await active.file.close().catch(() => {})
-      const { bytes, records } = active
-      const suspect = active
-      if (bytes > 0) {
-        active = await createSegment(directory, nextSeq)
-        const { path: file, batchId, firstReceivedAtNs, lastReceivedAtNs } = suspect
-        // As if it were an earlier process's: the writer looks it up before it inserts it.
-        offer({ path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs, recovered: true })
-      } else active = await createSegment(directory, nextSeq)
-    } catch (second) {
-      failure = (second as Error).message
-    }
+  async function abandonSegment(): Promise<void> {
+    await cutOff(active)
+    const { file: handle, path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs } = active
+    active = await createSegment(directory, nextSeq)
+    suspect = false
+    await handle.close().catch(() => {})
+    // As if it were an earlier process's: the writer looks it up before it inserts it.
+    if (bytes > 0) offer({ path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs, recovered: true })
+  }
+
+  function report({ message }: Error): void {
+    if (failure !== message) log(`spool: ${message}`)
+    failure = message
   }
 
   /** Refused requests must not be stored later: their clients send them again. */
@@ -290,9 +293,9 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     try {
       await file.truncate(bytes)
     } catch {
-      const trusted = Buffer.alloc(bytes)
-      await file.read(trusted, 0, bytes, 0)
-      await replaceFile(name, [trusted])
+      const content = await readFile(name)
+      if (content.length < bytes) throw new Error(`${path.basename(name)} is shorter than what was acknowledged`)
+      await replaceFile(name, [content.subarray(0, bytes)])
     }
   }
 
@@ -358,10 +361,12 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   }
 
   function oldestReceivedAtNs(): bigint | undefined {
-    const [first] = inFlight
-    const oldest = first ?? sealed[0]
-    if (oldest !== undefined) return oldest.firstReceivedAtNs
-    return active.bytes > 0 ? active.firstReceivedAtNs : undefined
+    const waiting = sealed[0] ?? (active.bytes > 0 ? active : undefined)
+    let oldest = waiting?.firstReceivedAtNs
+    for (const { firstReceivedAtNs } of inFlight) {
+      if (oldest === undefined || firstReceivedAtNs < oldest) oldest = firstReceivedAtNs
+    }
+    return oldest
   }
 
   async function close(): Promise<void> {
