@@ -239,18 +239,19 @@ describe('side by side', () => {
   test('a slow query holds up neither other queries nor inserts, and stops when its reader goes away', async () => {
     const name = await table('a UInt8')
     const abort = new AbortController()
-    const slow = Array.from({ length: 3 }, () =>
+    const stays = new AbortController()
+    const ask = (signal: AbortSignal) =>
       client.query({
         query: 'SELECT count() AS slow FROM numbers(100000000000) WHERE NOT ignore(sipHash64(number))',
         format: 'JSONEachRow',
-        abort_signal: abort.signal,
+        abort_signal: signal,
         clickhouse_settings: { max_threads: 1, log_comment: 'slow' },
-      }),
-    )
-    const ended = Promise.allSettled(slow)
+      })
+    const ended = Promise.allSettled([ask(abort.signal), ask(abort.signal)])
+    const other = ask(stays.signal).catch(() => 'aborted')
     const running = async (): Promise<number> => {
       const rows = await json<{ n: number }>(
-        "SELECT count() AS n FROM system.processes WHERE Settings['log_comment'] = 'slow'",
+        "SELECT count() AS n FROM system.processes WHERE startsWith(Settings['log_comment'], 'slow ') AND NOT is_cancelled",
       )
       return rows[0]?.n ?? -1
     }
@@ -259,6 +260,10 @@ describe('side by side', () => {
     await client.insert({ table: name, values: [{ a: 1 }], format: 'JSONEachRow' })
     abort.abort()
     expect((await ended).every(({ status }) => status === 'rejected')).toBe(true)
+    // One that shares their comment has a reader still.
+    await expect.poll(running, { timeout: 10_000 }).toBe(1)
+    stays.abort()
+    expect(await other).toBe('aborted')
     await expect.poll(running, { timeout: 10_000 }).toBe(0)
   })
 

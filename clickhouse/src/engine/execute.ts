@@ -81,10 +81,12 @@ export async function createEngine({ sessions, temporaryDirectory }: EngineConte
     }
     if (request.user === 'grafana') refuseUnlessReadOnly(await normalise(statement), forbidden)
     const insert = isInsert(statement) ? insertWithData(await normalise(statement)) : undefined
-    // The tag finds the query again, to end it when its client goes away.
+    // The tag finds the query again, to end it when its client goes away: this one, not all that share a comment.
     const tag = randomUUID()
-    const setup: SessionSetup = { ...request, settings: new Map([['log_comment', tag], ...request.settings]) }
-    const stopWatching = sink.onGone(() => void kill(request.settings.get('log_comment') ?? tag))
+    const comment = request.settings.get('log_comment')
+    const settings = new Map(request.settings).set('log_comment', comment === undefined ? tag : `${comment} ${tag}`)
+    const setup: SessionSetup = { ...request, settings }
+    const stopWatching = sink.onGone(() => void kill(tag))
     const work = async (session: Session): Promise<void> => {
       if (sink.gone) return
       if (insert === undefined) return select(session, statement, request, sink)
@@ -111,7 +113,7 @@ export async function createEngine({ sessions, temporaryDirectory }: EngineConte
   }
 
   async function kill(tag: string): Promise<void> {
-    await ask(`KILL QUERY WHERE Settings['log_comment'] = ${quote(tag)} ASYNC`).catch(() => {})
+    await ask(`KILL QUERY WHERE endsWith(Settings['log_comment'], ${quote(tag)}) ASYNC`).catch(() => {})
   }
 
   async function withFile(data: Buffer, work: (file: string) => Promise<unknown>): Promise<void> {
