@@ -46,6 +46,10 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
       hint: `${name}: ${variable.description}`,
     })
   }
+  const fileOf = (name: VariableName): string | undefined => {
+    const file = read(name) as string | undefined
+    return file === undefined ? undefined : path.resolve(cwd, file)
+  }
   const config: Config = {
     dataDir: path.resolve(cwd, read('AGNES_DATA_DIR') as string),
     host: read('AGNES_HOST') as string,
@@ -56,6 +60,9 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     clickhouseCluster: read('CLICKHOUSE_CLUSTER') as string | undefined,
     maxBodyBytes: read('AGNES_MAX_BODY_BYTES') as number,
     maxDecodedBytes: read('AGNES_MAX_DECODED_BYTES') as number,
+    redaction: read('AGNES_REDACTION') === 'on',
+    redactionRules: fileOf('AGNES_REDACTION_RULES'),
+    redactionKeyFile: fileOf('AGNES_REDACTION_KEY_FILE'),
   }
   refuseContradictions(config)
   return { config, sources }

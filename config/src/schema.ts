@@ -77,6 +77,22 @@ export const variables = {
     default: String(64 * 1024 * 1024),
     description: 'Largest request body after inflating, in bytes (the OTLP specification recommends 64 MiB).',
   },
+  AGNES_REDACTION: {
+    schema: z.enum(['on', 'off'], { error: 'must be on or off' }),
+    default: 'on',
+    description: 'Redaction of secrets before anything is written; `off` turns health yellow.',
+  },
+  AGNES_REDACTION_RULES: {
+    schema: z.string().min(1),
+    default: undefined,
+    description: 'YAML or JSON file with redaction rules beside the built-in ones (docs/redaction.md).',
+  },
+  AGNES_REDACTION_KEY_FILE: {
+    schema: z.string().min(1),
+    default: undefined,
+    description:
+      'File with the 32 bytes redacted values are marked with, made on first use; `<data>/redaction.key` unless set. Gateways that share it give equal secrets equal marks.',
+  },
 } as const satisfies Record<string, Variable>
 
 export type VariableName = keyof typeof variables
@@ -92,4 +108,7 @@ export interface Config {
   readonly clickhouseCluster: string | undefined
   readonly maxBodyBytes: number
   readonly maxDecodedBytes: number
+  readonly redaction: boolean
+  readonly redactionRules: string | undefined
+  readonly redactionKeyFile: string | undefined
 }

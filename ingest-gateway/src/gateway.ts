@@ -7,17 +7,29 @@ import { createByteBudget } from './byte-budget.ts'
 import { listenGrpc } from './grpc/server.ts'
 import { defaultTenant, type HealthReport, listen } from './http/server.ts'
 import { createIngest } from './ingest.ts'
+import { loadKeyFile } from './key-file.ts'
 import { createMetrics } from './metrics.ts'
 import { type Pulse, startPulse } from './pulse.ts'
 import { createRecentRequests } from './recent-requests.ts'
-import { createRequestHash, loadRequestHashKey } from './request-hash.ts'
+import { createRedaction } from './redact/redactor.ts'
+import { loadRules, noRules } from './redact/rules.ts'
+import { createRequestHash } from './request-hash.ts'
 import { openSpool } from './spool/spool.ts'
 import { startWriter } from './writer/writer.ts'
 
 export interface GatewayOptions {
   readonly config: Pick<
     Config,
-    'dataDir' | 'host' | 'otlpPort' | 'otlpGrpcPort' | 'maxBodyBytes' | 'maxDecodedBytes' | 'clickhouseUrl'
+    | 'dataDir'
+    | 'host'
+    | 'otlpPort'
+    | 'otlpGrpcPort'
+    | 'maxBodyBytes'
+    | 'maxDecodedBytes'
+    | 'clickhouseUrl'
+    | 'redaction'
+    | 'redactionRules'
+    | 'redactionKeyFile'
   >
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
@@ -50,6 +62,7 @@ const requestsInMemory = 4
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, clickhouseUrl, log = () => {} } = options
+  const rules = config.redaction ? await loadRules(config.redactionRules) : noRules
   const directory = path.join(config.dataDir, 'spool')
   createDirectory(directory)
   const lock = await lockDirectory(directory, 'spool')
@@ -62,7 +75,17 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
   for (const hash of spool.recoveredHashes)
     void recent.remember(hash, Promise.resolve({ records: 0, rejected: 0, notes: [] }))
-  const ingest = createIngest({ spool, recent, hashOf: createRequestHash(loadRequestHashKey(directory)), nowNs })
+  const ingest = createIngest({
+    spool,
+    recent,
+    hashOf: createRequestHash(loadKeyFile(path.join(directory, 'request-hash.key'), 16)),
+    redaction: createRedaction(
+      rules,
+      loadKeyFile(config.redactionKeyFile ?? path.join(config.dataDir, 'redaction.key'), 32),
+    ),
+    ruleSet: rules.hash,
+    nowNs,
+  })
   const client = createAgnesClient({
     url: clickhouseUrl,
     application: 'agnes-ingest-gateway',
@@ -93,6 +116,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         ...backlog,
         oldestSeconds: Math.max(0, Math.round(oldestSeconds * 10) / 10),
         notStored: listener.notStored,
+        redactionRules: rules.size,
+        ...(rules.size === 0 ? {} : { redactionRuleSet: Buffer.from(rules.hash).toString('hex') }),
       },
     }
   }
@@ -133,7 +158,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const pulse: Pulse | undefined =
     options.heartbeatMs === 0
       ? undefined
-      : startPulse({ url, everyMs: options.heartbeatMs ?? 30_000, ingest, spool, writer, nowNs })
+      : startPulse({
+          url,
+          everyMs: options.heartbeatMs ?? 30_000,
+          ingest,
+          spool,
+          writer,
+          redactionRules: rules.size,
+          nowNs,
+        })
 
   async function stop(): Promise<void> {
     await pulse?.stop()

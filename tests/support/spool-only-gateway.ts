@@ -19,6 +19,8 @@ export interface SpoolOnlyGateway {
 export interface SpoolOnlyOptions {
   readonly maxBodyBytes?: number
   readonly maxDecodedBytes?: number
+  readonly redaction?: boolean
+  readonly redactionRules?: string
 }
 
 export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Promise<SpoolOnlyGateway> {
@@ -33,6 +35,9 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
       maxBodyBytes: options.maxBodyBytes ?? 8 * 1024 * 1024,
       maxDecodedBytes: options.maxDecodedBytes ?? 64 * 1024 * 1024,
       clickhouseUrl: undefined,
+      redaction: options.redaction ?? true,
+      redactionRules: options.redactionRules,
+      redactionKeyFile: undefined,
     },
     clickhouseUrl: `http://127.0.0.1:${await freePort()}/agnes`,
     heartbeatMs: 0,
