@@ -12,13 +12,15 @@ import { type Pulse, startPulse } from './pulse.ts'
 import { createRecentRequests } from './recent-requests.ts'
 import { createRequestHash, loadRequestHashKey } from './request-hash.ts'
 import { openSpool } from './spool/spool.ts'
+import { openTls } from './tls.ts'
 import { startWriter } from './writer/writer.ts'
 
 export interface GatewayOptions {
   readonly config: Pick<
     Config,
     'dataDir' | 'host' | 'otlpPort' | 'otlpGrpcPort' | 'maxBodyBytes' | 'maxDecodedBytes' | 'clickhouseUrl'
-  >
+  > &
+    Partial<Pick<Config, 'tls'>>
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
   readonly log?: (line: string) => void
@@ -26,6 +28,8 @@ export interface GatewayOptions {
   readonly sealAfterMs?: number
   /** Milliseconds between two heartbeats; 0 for none. */
   readonly heartbeatMs?: number
+  /** Milliseconds between two looks at the files of TLS. */
+  readonly tlsEveryMs?: number
 }
 
 export interface Gateway {
@@ -50,6 +54,7 @@ const requestsInMemory = 4
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, clickhouseUrl, log = () => {} } = options
+  const tls = config.tls && openTls({ files: config.tls, log, everyMs: options.tlsEveryMs })
   const directory = path.join(config.dataDir, 'spool')
   createDirectory(directory)
   const lock = await lockDirectory(directory, 'spool')
@@ -100,13 +105,22 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const limits = { maxBodyBytes: config.maxBodyBytes, maxDecodedBytes: config.maxDecodedBytes }
   const budget = createByteBudget(requestsInMemory * config.maxDecodedBytes)
   const { host } = config
-  const listener = await listen({ host, port: config.otlpPort, limits, budget, ingest, health, metrics, log }).catch(
-    giveUp,
-  )
+  const listener = await listen({
+    host,
+    port: config.otlpPort,
+    limits,
+    tls,
+    budget,
+    ingest,
+    health,
+    metrics,
+    log,
+  }).catch(giveUp)
   const grpc = await listenGrpc({
     host,
     port: config.otlpGrpcPort,
     limits,
+    tls,
     budget,
     ingest,
     tenant: defaultTenant,
@@ -129,13 +143,22 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     throw error
   }
 
-  const url = `http://${host.includes(':') ? `[${host}]` : host}:${listener.port}`
+  const url = `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${listener.port}`
   const pulse: Pulse | undefined =
     options.heartbeatMs === 0
       ? undefined
-      : startPulse({ url, everyMs: options.heartbeatMs ?? 30_000, ingest, spool, writer, nowNs })
+      : startPulse({
+          url,
+          everyMs: options.heartbeatMs ?? 30_000,
+          deliver: async (request) => void (await ingest.logs(Buffer.from(request), 'protobuf', defaultTenant)),
+          ingest,
+          spool,
+          writer,
+          nowNs,
+        })
 
   async function stop(): Promise<void> {
+    tls?.stop()
     await pulse?.stop()
     await Promise.all([listener.close(), grpc.close()])
     await spool.close()

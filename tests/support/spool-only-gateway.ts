@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import type { TlsFiles } from '@agnes/config'
 import { startGateway } from '../../ingest-gateway/src/gateway.ts'
 import { freePort } from './processes.ts'
 
@@ -19,6 +20,10 @@ export interface SpoolOnlyGateway {
 export interface SpoolOnlyOptions {
   readonly maxBodyBytes?: number
   readonly maxDecodedBytes?: number
+  readonly tls?: TlsFiles
+  readonly tlsEveryMs?: number
+  /** None unless told. */
+  readonly heartbeatMs?: number
 }
 
 export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Promise<SpoolOnlyGateway> {
@@ -33,9 +38,11 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
       maxBodyBytes: options.maxBodyBytes ?? 8 * 1024 * 1024,
       maxDecodedBytes: options.maxDecodedBytes ?? 64 * 1024 * 1024,
       clickhouseUrl: undefined,
+      tls: options.tls,
     },
     clickhouseUrl: `http://127.0.0.1:${await freePort()}/agnes`,
-    heartbeatMs: 0,
+    heartbeatMs: options.heartbeatMs ?? 0,
+    ...(options.tlsEveryMs === undefined ? {} : { tlsEveryMs: options.tlsEveryMs }),
     log: (line) => logged.push(line),
   })
   return {
