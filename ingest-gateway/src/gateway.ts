@@ -97,7 +97,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         stored: storedRecords,
         ...backlog,
         oldestSeconds: Math.max(0, Math.round(oldestSeconds * 10) / 10),
-        notStored: listener.notStored,
+        notStored: { ...listener.notStored },
       },
     }
   }

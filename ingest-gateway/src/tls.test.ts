@@ -7,9 +7,10 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { text } from 'node:stream/consumers'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
-import { Client, credentials, type ServiceError } from '@grpc/grpc-js'
+import { credentials } from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type CertificateFiles, pem, writeCertificateFiles } from '../../tests/support/certificates.ts'
+import { connectGrpc } from '../../tests/support/grpc-client.ts'
 import { encodeExportLogsRequest } from '../../tests/support/otlp-reference.ts'
 import { type SpoolOnlyGateway, startSpoolOnlyGateway } from '../../tests/support/spool-only-gateway.ts'
 import { openTls } from './tls.ts'
@@ -67,20 +68,11 @@ function exportHttps(options: RequestOptions = trusting): Promise<Answer> {
 
 /** @throws ServiceError */
 function exportGrpc(root = pem('server.pem'), client?: typeof aClient): Promise<Buffer> {
-  const ssl = credentials.createSsl(root, client?.key, client?.cert)
-  const options = { 'grpc.ssl_target_name_override': 'gateway.test' }
-  const connection = new Client(`127.0.0.1:${(gateway as SpoolOnlyGateway).grpcPort}`, ssl, options)
-  const answered = new Promise<Buffer>((resolve, reject) => {
-    connection.makeUnaryRequest(
-      '/opentelemetry.proto.collector.logs.v1.LogsService/Export',
-      (bytes: Uint8Array) => Buffer.from(bytes),
-      (bytes) => bytes,
-      encodeExportLogsRequest(record()),
-      { deadline: Date.now() + 10_000 },
-      (error: ServiceError | null, answer?: Buffer) => (error === null ? resolve(answer as Buffer) : reject(error)),
-    )
+  const connection = connectGrpc((gateway as SpoolOnlyGateway).grpcPort, {
+    credentials: credentials.createSsl(root, client?.key, client?.cert),
+    serverName: 'gateway.test',
   })
-  return answered.finally(() => connection.close())
+  return connection.export(encodeExportLogsRequest(record())).finally(connection.close)
 }
 
 /** The certificate a port shows. */

@@ -13,8 +13,12 @@ export interface SpoolOnlyGateway {
   /** Lines the gateway logged. */
   readonly logged: readonly string[]
   /** Numbers of `/healthz`, of which `backlogRecords` are the records on disk. */
-  counts(): Record<'received' | 'duplicate' | 'rejected' | 'backlogRecords', number>
+  counts(): Counts
   stop(): Promise<void>
+}
+
+type Counts = Record<'received' | 'duplicate' | 'rejected' | 'backlogRecords', number> & {
+  readonly notStored: { readonly traces: number; readonly metrics: number }
 }
 
 export interface SpoolOnlyOptions {
@@ -50,7 +54,7 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
     grpcPort: gateway.grpcPort,
     url: gateway.url,
     logged,
-    counts: () => gateway.health().details as ReturnType<SpoolOnlyGateway['counts']>,
+    counts: () => gateway.health().details as unknown as Counts,
     async stop() {
       await gateway.stop()
       await rm(dataDir, { recursive: true })
