@@ -28,6 +28,8 @@ export interface GatewayOptions {
   readonly sealAfterMs?: number
   /** Milliseconds between two heartbeats; 0 for none. */
   readonly heartbeatMs?: number
+  /** Milliseconds a request over HTTP may take to arrive. */
+  readonly arriveWithinMs?: number
   /** Milliseconds between two looks at the files of TLS. */
   readonly tlsEveryMs?: number
 }
@@ -109,6 +111,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     host,
     port: config.otlpPort,
     limits,
+    arriveWithinMs: options.arriveWithinMs,
     tls,
     budget,
     ingest,

@@ -26,6 +26,7 @@ export interface SpoolOnlyOptions {
   readonly maxDecodedBytes?: number
   readonly tls?: TlsFiles
   readonly tlsEveryMs?: number
+  readonly arriveWithinMs?: number
   /** None unless told. */
   readonly heartbeatMs?: number
 }
@@ -46,6 +47,7 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
     },
     clickhouseUrl: `http://127.0.0.1:${await freePort()}/agnes`,
     heartbeatMs: options.heartbeatMs ?? 0,
+    ...(options.arriveWithinMs === undefined ? {} : { arriveWithinMs: options.arriveWithinMs }),
     ...(options.tlsEveryMs === undefined ? {} : { tlsEveryMs: options.tlsEveryMs }),
     log: (line) => logged.push(line),
   })

@@ -22,6 +22,8 @@ export interface HttpOptions {
   readonly host: string
   readonly port: number
   readonly limits: BodyLimits
+  /** Milliseconds a request may take to arrive, a third of them for its headers; 30 s unless told. */
+  readonly arriveWithinMs?: number | undefined
   /** Plain HTTP without it. */
   readonly tls?: Tls | undefined
   readonly budget: ByteBudget
@@ -134,8 +136,13 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     return success(format)
   }
 
+  /** Those who ask at the same time get the same page: 60 kB of requests on one connection would cost 150 MB. */
+  let metricsPage: Promise<Buffer> | undefined
   async function answerMetrics(): Promise<Answer> {
-    const body = Buffer.from(await metrics.text())
+    metricsPage ??= metrics.text().then(Buffer.from)
+    const body = await metricsPage.finally(() => {
+      metricsPage = undefined
+    })
     return { status: 200, body, headers: { 'Content-Type': metrics.contentType } }
   }
 
@@ -168,9 +175,12 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
       })
   }
 
+  const { arriveWithinMs = 30_000 } = options
   const serverOptions = {
-    requestTimeout: 30_000,
-    headersTimeout: 10_000,
+    requestTimeout: arriveWithinMs,
+    headersTimeout: arriveWithinMs / 3,
+    // Node.js looks for late requests every 30 s only.
+    connectionsCheckingInterval: arriveWithinMs / 12,
     keepAliveTimeout: 65_000,
     maxHeaderSize: maxHeaderBytes,
     requireHostHeader: false,
@@ -180,6 +190,9 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
       ? undefined
       : createTlsServer(serverOptions, tls, refusal(400, 'this port speaks TLS: use https:// in the endpoint'))
   const server = tlsServer?.server ?? createServer(serverOptions)
+  // A client may end its side once it has sent everything (RFC 9293, 3.6) and wait for the answer. Node.js has the switch
+  // on every server, its types do not.
+  Object.assign(server, { httpAllowHalfOpen: true })
   server.on('request', (request, response) => handle(request, response))
   // Node would say "100 Continue" to everyone; a client that is refused need not send its body at all.
   server.on('checkContinue', (request, response) => handle(request, response, () => response.writeContinue()))
