@@ -37,7 +37,7 @@ export function findInstance(config: Config): Instance {
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
   return {
     clickhouseUrl: config.clickhouseUrl ?? note?.clickhouseUrl ?? `http://${host}:${config.clickhousePort}/agnes`,
-    otlpUrl: note?.otlpUrl ?? `http://${host}:${config.otlpPort}`,
+    otlpUrl: note?.otlpUrl ?? `${config.tls === undefined ? 'http' : 'https'}://${host}:${config.otlpPort}`,
   }
 }
 

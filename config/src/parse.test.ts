@@ -30,12 +30,25 @@ test('a .env file in the working directory is read', () => {
   rmSync(directory, { recursive: true })
 })
 
+test('the files of TLS are found from the working directory', () => {
+  const { config } = parseConfig(
+    { AGNES_TLS_CERT_FILE: 'tls/cert.pem', AGNES_TLS_KEY_FILE: '/keys/key.pem' },
+    {},
+    '/srv',
+  )
+  expect(config.tls).toEqual({ certFile: '/srv/tls/cert.pem', keyFile: '/keys/key.pem', clientCaFile: undefined })
+  expect(parseConfig({}, {}, '/').config.tls).toBeUndefined()
+})
+
 test.each([
   [{ AGNES_OTPL_PORT: '1' }, 'AGNES_OTPL_PORT is not a variable we know', 'did you mean AGNES_OTLP_PORT?'],
   [{ AGNES_OTLP_PORT: 'http' }, 'AGNES_OTLP_PORT (from environment): must be a port number', 'AGNES_OTLP_PORT'],
   [{ AGNES_OTLP_PORT: '70000' }, 'AGNES_OTLP_PORT (from environment)', 'port'],
   [{ CLICKHOUSE_URL: 'localhost:8123' }, 'CLICKHOUSE_URL (from environment): must look like', 'CLICKHOUSE_URL'],
   [{ AGNES_HOST: '0.0.0.0' }, 'would let anyone on the network write and read', 'AGNES_HOST'],
+  [{ AGNES_TLS_CERT_FILE: 'c' }, 'AGNES_TLS_CERT_FILE is set, but AGNES_TLS_KEY_FILE is not', 'set AGNES_TLS_KEY_FILE'],
+  [{ AGNES_TLS_KEY_FILE: 'k' }, 'AGNES_TLS_KEY_FILE is set, but AGNES_TLS_CERT_FILE is not', 'set AGNES_TLS_CERT_FILE'],
+  [{ AGNES_TLS_CLIENT_CA_FILE: 'a' }, 'AGNES_TLS_CLIENT_CA_FILE is set, but', 'set AGNES_TLS_CERT_FILE and'],
   [{ CLICKHOUSE_CLUSTER: 'main' }, 'the embedded engine is not a cluster', 'CLICKHOUSE_URL'],
 ])('%o is refused with what is wrong and what to do', (env, message, hint) => {
   try {

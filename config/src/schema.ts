@@ -49,6 +49,24 @@ export const variables = {
     default: '4317',
     description: 'OTLP/gRPC port of the ingest gateway; 0 picks a free port.',
   },
+  AGNES_TLS_CERT_FILE: {
+    schema: z.string().min(1),
+    default: undefined,
+    description:
+      'Certificate (PEM, with its chain): OTLP/HTTP and OTLP/gRPC then speak TLS 1.2 or newer. Read again when it changes. Needs AGNES_TLS_KEY_FILE.',
+  },
+  AGNES_TLS_KEY_FILE: {
+    schema: z.string().min(1),
+    default: undefined,
+    description:
+      'Private key of the certificate (PEM, without passphrase); a file that everyone may read is refused. Needs AGNES_TLS_CERT_FILE.',
+  },
+  AGNES_TLS_CLIENT_CA_FILE: {
+    schema: z.string().min(1),
+    default: undefined,
+    description:
+      'Certificates (PEM) that sign those of clients: senders without such a certificate are refused (mutual TLS). Needs AGNES_TLS_CERT_FILE.',
+  },
   AGNES_CLICKHOUSE_PORT: {
     schema: port,
     default: '8123',
@@ -97,12 +115,20 @@ export const variables = {
 
 export type VariableName = keyof typeof variables
 
+/** Absolute paths of PEM files. */
+export interface TlsFiles {
+  readonly certFile: string
+  readonly keyFile: string
+  readonly clientCaFile: string | undefined
+}
+
 /** Effective configuration. Absolute paths, numbers as numbers, unset = undefined. */
 export interface Config {
   readonly dataDir: string
   readonly host: string
   readonly otlpPort: number
   readonly otlpGrpcPort: number
+  readonly tls: TlsFiles | undefined
   readonly clickhousePort: number
   readonly clickhouseUrl: string | undefined
   readonly clickhouseCluster: string | undefined

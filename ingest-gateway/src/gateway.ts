@@ -15,22 +15,16 @@ import { createRedaction } from './redact/redactor.ts'
 import { loadRules, noRules } from './redact/rules.ts'
 import { createRequestHash } from './request-hash.ts'
 import { openSpool } from './spool/spool.ts'
+import { openTls } from './tls.ts'
 import { startWriter } from './writer/writer.ts'
 
 export interface GatewayOptions {
   readonly config: Pick<
     Config,
-    | 'dataDir'
-    | 'host'
-    | 'otlpPort'
-    | 'otlpGrpcPort'
-    | 'maxBodyBytes'
-    | 'maxDecodedBytes'
-    | 'clickhouseUrl'
-    | 'redaction'
-    | 'redactionRules'
-    | 'redactionKeyFile'
-  >
+    'dataDir' | 'host' | 'otlpPort' | 'otlpGrpcPort' | 'maxBodyBytes' | 'maxDecodedBytes' | 'clickhouseUrl'
+  > &
+    // Redaction is on unless told.
+    Partial<Pick<Config, 'tls' | 'redaction' | 'redactionRules' | 'redactionKeyFile'>>
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
   readonly log?: (line: string) => void
@@ -38,6 +32,10 @@ export interface GatewayOptions {
   readonly sealAfterMs?: number
   /** Milliseconds between two heartbeats; 0 for none. */
   readonly heartbeatMs?: number
+  /** Milliseconds a request over HTTP may take to arrive. */
+  readonly arriveWithinMs?: number
+  /** Milliseconds between two looks at the files of TLS. */
+  readonly tlsEveryMs?: number
 }
 
 export interface Gateway {
@@ -62,7 +60,8 @@ const requestsInMemory = 4
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, clickhouseUrl, log = () => {} } = options
-  const rules = config.redaction ? await loadRules(config.redactionRules) : noRules
+  const rules = config.redaction === false ? noRules : await loadRules(config.redactionRules)
+  const tls = config.tls && openTls({ files: config.tls, log, everyMs: options.tlsEveryMs })
   const directory = path.join(config.dataDir, 'spool')
   createDirectory(directory)
   const lock = await lockDirectory(directory, 'spool')
@@ -115,9 +114,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         stored: storedRecords,
         ...backlog,
         oldestSeconds: Math.max(0, Math.round(oldestSeconds * 10) / 10),
-        notStored: listener.notStored,
         redactionRules: rules.size,
         ...(rules.size === 0 ? {} : { redactionRuleSet: Buffer.from(rules.hash).toString('hex') }),
+        notStored: { ...listener.notStored },
       },
     }
   }
@@ -125,13 +124,23 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const limits = { maxBodyBytes: config.maxBodyBytes, maxDecodedBytes: config.maxDecodedBytes }
   const budget = createByteBudget(requestsInMemory * config.maxDecodedBytes)
   const { host } = config
-  const listener = await listen({ host, port: config.otlpPort, limits, budget, ingest, health, metrics, log }).catch(
-    giveUp,
-  )
+  const listener = await listen({
+    host,
+    port: config.otlpPort,
+    limits,
+    arriveWithinMs: options.arriveWithinMs,
+    tls,
+    budget,
+    ingest,
+    health,
+    metrics,
+    log,
+  }).catch(giveUp)
   const grpc = await listenGrpc({
     host,
     port: config.otlpGrpcPort,
     limits,
+    tls,
     budget,
     ingest,
     tenant: defaultTenant,
@@ -154,7 +163,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     throw error
   }
 
-  const url = `http://${host.includes(':') ? `[${host}]` : host}:${listener.port}`
+  const url = `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${listener.port}`
   const pulse: Pulse | undefined =
     options.heartbeatMs === 0
       ? undefined
@@ -165,10 +174,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
           spool,
           writer,
           redactionRules: rules.size,
+          deliver: async (request) => void (await ingest.logs(Buffer.from(request), 'protobuf', defaultTenant)),
           nowNs,
         })
 
   async function stop(): Promise<void> {
+    tls?.stop()
     await pulse?.stop()
     await Promise.all([listener.close(), grpc.close()])
     await spool.close()

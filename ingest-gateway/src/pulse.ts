@@ -1,6 +1,7 @@
 /**
- * The gateway's heartbeat: an `agnes.system` event with its counters, sent by OTLP to itself like anybody's event. So
- * the pulse that health shows has gone the whole way, and its absence says that the way is blocked.
+ * The gateway's heartbeat: an `agnes.system` event with its counters, an OTLP request like anybody's. It is handed over
+ * inside the process, so that it needs neither key nor certificate, and goes all the way from there: its absence in
+ * ClickHouse says that the way is blocked.
  */
 import type { Telemetry } from '@agnes/instrumentation'
 import type { Ingest } from './ingest.ts'
@@ -8,8 +9,10 @@ import type { Spool } from './spool/spool.ts'
 import type { SegmentLag, Writer } from './writer/writer.ts'
 
 export interface PulseOptions {
-  /** The gateway's own URL. */
+  /** The gateway's own URL, for the message. */
   readonly url: string
+  /** Takes an `ExportLogsServiceRequest` in protobuf. */
+  readonly deliver: (request: Uint8Array) => Promise<void>
   readonly everyMs: number
   readonly ingest: Ingest
   readonly spool: Spool
@@ -62,7 +65,11 @@ export function startPulse(options: PulseOptions): Pulse {
     // Loaded once the port is open: the SDK takes longer to load than the gateway to start.
     const { startTelemetry } = await import('@agnes/instrumentation')
     if (stopped) return
-    telemetry = startTelemetry({ serviceName: 'agnes-ingest-gateway', endpoint: options.url, warn: () => {} })
+    telemetry = startTelemetry({
+      serviceName: 'agnes-ingest-gateway',
+      deliver: options.deliver,
+      warn: () => {},
+    })
     telemetry.recorder.system({ component, event: 'start', message: `listening on ${options.url}` })
     beat()
     timer = setInterval(beat, options.everyMs).unref()

@@ -40,8 +40,6 @@ async function start(clickhouseUrl: string, redaction = true): Promise<Instance>
       maxDecodedBytes: 64 * 1024 * 1024,
       clickhouseUrl: undefined,
       redaction,
-      redactionRules: undefined,
-      redactionKeyFile: undefined,
     },
     clickhouseUrl,
     heartbeatMs: redaction ? 0 : 60_000,

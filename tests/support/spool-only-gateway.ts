@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import type { TlsFiles } from '@agnes/config'
 import { startGateway } from '../../ingest-gateway/src/gateway.ts'
 import { freePort } from './processes.ts'
 
@@ -12,15 +13,22 @@ export interface SpoolOnlyGateway {
   /** Lines the gateway logged. */
   readonly logged: readonly string[]
   /** Numbers of `/healthz`, of which `backlogRecords` are the records on disk. */
-  counts(): Record<'received' | 'duplicate' | 'rejected' | 'backlogRecords', number>
+  counts(): Counts
   stop(): Promise<void>
+}
+
+type Counts = Record<'received' | 'duplicate' | 'rejected' | 'backlogRecords', number> & {
+  readonly notStored: { readonly traces: number; readonly metrics: number }
 }
 
 export interface SpoolOnlyOptions {
   readonly maxBodyBytes?: number
   readonly maxDecodedBytes?: number
-  readonly redaction?: boolean
-  readonly redactionRules?: string
+  readonly tls?: TlsFiles
+  readonly tlsEveryMs?: number
+  readonly arriveWithinMs?: number
+  /** None unless told. */
+  readonly heartbeatMs?: number
 }
 
 export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Promise<SpoolOnlyGateway> {
@@ -35,12 +43,12 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
       maxBodyBytes: options.maxBodyBytes ?? 8 * 1024 * 1024,
       maxDecodedBytes: options.maxDecodedBytes ?? 64 * 1024 * 1024,
       clickhouseUrl: undefined,
-      redaction: options.redaction ?? true,
-      redactionRules: options.redactionRules,
-      redactionKeyFile: undefined,
+      tls: options.tls,
     },
     clickhouseUrl: `http://127.0.0.1:${await freePort()}/agnes`,
-    heartbeatMs: 0,
+    heartbeatMs: options.heartbeatMs ?? 0,
+    ...(options.arriveWithinMs === undefined ? {} : { arriveWithinMs: options.arriveWithinMs }),
+    ...(options.tlsEveryMs === undefined ? {} : { tlsEveryMs: options.tlsEveryMs }),
     log: (line) => logged.push(line),
   })
   return {
@@ -48,7 +56,7 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
     grpcPort: gateway.grpcPort,
     url: gateway.url,
     logged,
-    counts: () => gateway.health().details as ReturnType<SpoolOnlyGateway['counts']>,
+    counts: () => gateway.health().details as unknown as Counts,
     async stop() {
       await gateway.stop()
       await rm(dataDir, { recursive: true })

@@ -1,9 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { loadConfig, UserError } from '@agnes/config'
+import { type Config, loadConfig, UserError } from '@agnes/config'
 import type { Telemetry } from '@agnes/instrumentation'
 import type { Command } from 'commander'
 import { wholeNumber } from '../arguments.ts'
 import { daysBefore, type Happening, simulate } from '../demo/simulation.ts'
+import { askGateway, gatewayAgent } from '../gateway-client.ts'
 import { findInstance } from '../instance.ts'
 import { startProgress } from '../output/progress.ts'
 import { log } from '../output/streams.ts'
@@ -24,8 +25,10 @@ export function registerDemo(program: Command): void {
     .option('--live', 'go on at real pace; Ctrl-C ends')
     .addHelpText('after', '\nExamples:\n  agnes demo\n  agnes demo --days 30\n  agnes demo --days 0 --live\n')
     .action(async (options: DemoOptions) => {
-      const { otlpUrl } = findInstance(loadConfig().config)
-      const before = await receivedBy(otlpUrl)
+      const { config } = loadConfig()
+      const { otlpUrl } = findInstance(config)
+      const before = (await counters(otlpUrl, config)).received
+      const agent = gatewayAgent(config)
       const { startTelemetry } = await import('@agnes/instrumentation')
       let failure: string | undefined
       const telemetry = startTelemetry({
@@ -33,6 +36,7 @@ export function registerDemo(program: Command): void {
         serviceVersion: '1.42.0',
         environment: 'demo',
         endpoint: otlpUrl,
+        ...(agent && { agent }),
         maxQueueSize: queueSize,
         warn: (line) => {
           failure = line
@@ -41,7 +45,7 @@ export function registerDemo(program: Command): void {
       const now = new Date()
       const happenings = simulate({ seed: options.seed, since: daysBefore(now, options.days), until: now })
       await send(happenings, telemetry, () => failure)
-      await stored(otlpUrl, before + happenings.length)
+      await stored(otlpUrl, config, before + happenings.length)
       log(`sent ${happenings.length} events of ${options.days} days, all acknowledged and stored`)
       if (options.live) await live(options.seed, now, telemetry)
       await telemetry.shutdown()
@@ -96,10 +100,9 @@ interface GatewayCounters {
   readonly backlogRecords: number
 }
 
-async function counters(otlpUrl: string): Promise<GatewayCounters> {
+async function counters(otlpUrl: string, config: Config): Promise<GatewayCounters> {
   try {
-    const response = await fetch(`${otlpUrl}/healthz`, { signal: AbortSignal.timeout(5_000) })
-    return (await response.json()) as GatewayCounters
+    return await askGateway<GatewayCounters>(`${otlpUrl}/healthz`, config)
   } catch (error) {
     throw new UserError(`no gateway answers at ${otlpUrl}`, {
       code: 'unreachable',
@@ -109,14 +112,10 @@ async function counters(otlpUrl: string): Promise<GatewayCounters> {
   }
 }
 
-async function receivedBy(otlpUrl: string): Promise<number> {
-  return (await counters(otlpUrl)).received
-}
-
 /** Waits until the gateway has received that many records and has none left to store. */
-async function stored(otlpUrl: string, received: number): Promise<void> {
+async function stored(otlpUrl: string, config: Config, received: number): Promise<void> {
   for (;;) {
-    const now = await counters(otlpUrl)
+    const now = await counters(otlpUrl, config)
     if (now.received >= received && now.backlogRecords === 0) return
     await pause(100)
   }

@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync, statfsSync } from 'node:fs'
 import path from 'node:path'
 import { type Config, type ConfigSource, exitCodes, loadConfig } from '@agnes/config'
 import type { Command } from 'commander'
+import { askGateway, gatewayAgent } from '../gateway-client.ts'
 import { findInstance } from '../instance.ts'
 import { renderTable } from '../output/table.ts'
 import { version } from '../version.ts'
@@ -32,11 +33,11 @@ export function registerDoctor(program: Command): void {
         nodeVersion(process.versions.node),
         ...dataDirectory(config),
         ...(await clickhouse(config)),
-        await gateway(otlpUrl),
+        await gateway(otlpUrl, config),
       ]
       if (json) process.stdout.write(`${JSON.stringify({ version, findings, configuration: sources }, null, 2)}\n`)
       else print(findings, sources)
-      await record(findings, otlpUrl)
+      await record(findings, otlpUrl, config)
       process.exitCode = findings.some(({ status }) => status === 'problem') ? exitCodes.failure : exitCodes.done
     })
 }
@@ -169,16 +170,15 @@ async function migrations(
   }
 }
 
-async function gateway(otlpUrl: string): Promise<Finding> {
+async function gateway(otlpUrl: string, config: Config): Promise<Finding> {
   try {
-    const response = await fetch(`${otlpUrl}/healthz`, { signal: AbortSignal.timeout(5_000) })
-    const health = (await response.json()) as {
+    const health = await askGateway<{
       ready: boolean
       backlogRecords: number
       oldestSeconds: number
       spoolFailure?: string
       clickhouseFailure?: string
-    }
+    }>(`${otlpUrl}/healthz`, config)
     const check = 'gateway'
     if (!health.ready) {
       return {
@@ -194,11 +194,10 @@ async function gateway(otlpUrl: string): Promise<Finding> {
     }
     return { check, status: 'ok', detail: `${otlpUrl}, ${health.backlogRecords} records waiting` }
   } catch (error) {
-    const cause = (error as Error).cause as Error | undefined
     return {
       check: 'gateway',
       status: 'problem',
-      detail: `no answer at ${otlpUrl}: ${cause?.message ?? (error as Error).message}`,
+      detail: `no answer at ${otlpUrl}: ${(error as Error).message}`,
       advice: 'run "agnes up"',
     }
   }
@@ -225,10 +224,17 @@ function print(findings: readonly Finding[], sources: readonly ConfigSource[]): 
 }
 
 /** Health shows how many warnings the last run found. */
-async function record(findings: readonly Finding[], otlpUrl: string): Promise<void> {
+async function record(findings: readonly Finding[], otlpUrl: string, config: Config): Promise<void> {
   if (findings.some(({ check, status }) => check === 'gateway' && status === 'problem')) return
   const { startTelemetry } = await import('@agnes/instrumentation')
-  const telemetry = startTelemetry({ serviceName: 'agnes', serviceVersion: version, endpoint: otlpUrl, warn: () => {} })
+  const agent = gatewayAgent(config)
+  const telemetry = startTelemetry({
+    serviceName: 'agnes',
+    serviceVersion: version,
+    endpoint: otlpUrl,
+    ...(agent && { agent }),
+    warn: () => {},
+  })
   const warnings = findings.filter(({ status }) => status !== 'ok')
   telemetry.recorder.system({
     component: 'cli',

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { type Config, exitCodes, loadConfig, UserError } from '@agnes/config'
 import { type Command, Option } from 'commander'
+import { gatewayAgent } from '../gateway-client.ts'
 import { type Instance, writeRunNote } from '../instance.ts'
 import { goOnWithoutReader, log } from '../output/streams.ts'
 import type { ReadyMessage } from '../service/messages.ts'
@@ -48,7 +49,7 @@ async function up(config: Config, printPorts: boolean): Promise<void> {
   goOnWithoutReader()
   createDataDir(config)
   const { requested, stopped, onSecond } = watchStopSignals()
-  const lifecycle = createLifecycle()
+  const lifecycle = createLifecycle(gatewayAgent(config))
   /** In the order they stop: the gateway's last insert still needs the engine. */
   const services: Supervised[] = []
   let forgetInstance = (): void => {}

@@ -2,6 +2,7 @@
  * What happens to the services, as events of our own in the timeline. The supervisor outlives the gateway, so its
  * events wait (a bounded number of them) until there is one to send them to. Nothing here can fail the command.
  */
+import type { Agent } from 'node:http'
 import type { Telemetry } from '@agnes/instrumentation'
 import { version } from '../version.ts'
 
@@ -26,7 +27,8 @@ interface Occurrence {
 
 const maxWaiting = 100
 
-export function createLifecycle(): Lifecycle {
+/** @param agent opens the connections to the gateway */
+export function createLifecycle(agent: Agent | undefined): Lifecycle {
   let telemetry: Telemetry | undefined
   let connecting: Promise<void> | undefined
   let waiting: Occurrence[] = []
@@ -39,7 +41,13 @@ export function createLifecycle(): Lifecycle {
   async function connect(otlpUrl: string): Promise<void> {
     // The SDK takes longer to load than the services to start.
     const { startTelemetry } = await import('@agnes/instrumentation')
-    telemetry = startTelemetry({ serviceName: 'agnes', serviceVersion: version, endpoint: otlpUrl, warn: () => {} })
+    telemetry = startTelemetry({
+      serviceName: 'agnes',
+      serviceVersion: version,
+      endpoint: otlpUrl,
+      ...(agent && { agent }),
+      warn: () => {},
+    })
     if (!held) sendWaiting()
   }
 

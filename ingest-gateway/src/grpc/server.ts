@@ -11,11 +11,14 @@ import { success } from '../http/status.ts'
 import type { Ingest } from '../ingest.ts'
 import { RequestError } from '../otlp/rows.ts'
 import { SpoolUnavailableError } from '../spool/spool.ts'
+import type { Tls } from '../tls.ts'
 
 export interface GrpcOptions {
   readonly host: string
   readonly port: number
   readonly limits: BodyLimits
+  /** Plain HTTP/2 without it. */
+  readonly tls?: Tls | undefined
   readonly budget: ByteBudget
   readonly ingest: Ingest
   readonly tenant: string
@@ -87,6 +90,20 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
       onAnswered(status.OK, (performance.now() - start) / 1000)
     }
 
+  /** The library's own TLS credentials are read once; these follow the files. */
+  function secured({ context, onChange }: Tls): InstanceType<typeof ServerCredentials> {
+    class Secured extends ServerCredentials {
+      constructor() {
+        super(context.ca === undefined ? {} : { requestCert: true, rejectUnauthorized: true }, context)
+        onChange((changed) => this.updateSecureContextOptions(changed))
+      }
+      override _equals(other: unknown): boolean {
+        return other === this
+      }
+    }
+    return new Secured()
+  }
+
   const server = new Server({
     'grpc.max_receive_message_length': limits.maxDecodedBytes,
     'grpc.max_concurrent_streams': maxCallsAConnection,
@@ -98,9 +115,8 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
   const port = await freePort(host, options.port)
   const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
   await new Promise<void>((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error) =>
-      error === null ? resolve() : reject(error),
-    )
+    const credentials = options.tls === undefined ? ServerCredentials.createInsecure() : secured(options.tls)
+    server.bindAsync(address, credentials, (error) => (error === null ? resolve() : reject(error)))
   })
   return {
     port,

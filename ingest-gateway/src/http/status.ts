@@ -18,6 +18,7 @@ export interface Answer {
 /** google.rpc.Code by HTTP status. @see https://github.com/googleapis/googleapis google/rpc/code.proto */
 const rpcCodes: Readonly<Record<number, number>> = {
   400: 3, // INVALID_ARGUMENT
+  403: 7, // PERMISSION_DENIED
   404: 5, // NOT_FOUND
   405: 12, // UNIMPLEMENTED
   408: 4, // DEADLINE_EXCEEDED
