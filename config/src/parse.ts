@@ -56,6 +56,7 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     clickhouseCluster: read('CLICKHOUSE_CLUSTER') as string | undefined,
     maxBodyBytes: read('AGNES_MAX_BODY_BYTES') as number,
     maxDecodedBytes: read('AGNES_MAX_DECODED_BYTES') as number,
+    keys: (read('AGNES_KEYS') ?? []) as Config['keys'],
   }
   refuseContradictions(config)
   return { config, sources }
@@ -66,17 +67,19 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 }
 
+/** The address as it stands in a URL; one that means all addresses is asked on loopback. */
+export function urlHost(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  if (host === '::') return '[::1]'
+  return host.includes(':') ? `[${host}]` : host
+}
+
+/** Where the embedded engine binds: it asks nobody for a key, so it stays on loopback whatever AGNES_HOST says. */
+export function engineHost(host: string): string {
+  return isLoopback(host) ? host : '127.0.0.1'
+}
+
 function refuseContradictions(config: Config): void {
-  if (!isLoopback(config.host)) {
-    throw new UserError(
-      `AGNES_HOST=${config.host} would let anyone on the network write and read: ingest needs no key yet`,
-      {
-        code: 'open_listener',
-        exitCode: exitCodes.usage,
-        hint: 'leave AGNES_HOST at 127.0.0.1 and put an authenticating reverse proxy in front',
-      },
-    )
-  }
   if (config.clickhouseCluster !== undefined && config.clickhouseUrl === undefined) {
     throw new UserError('CLICKHOUSE_CLUSTER is set, but the embedded engine is not a cluster', {
       code: 'bad_config',
@@ -101,6 +104,7 @@ function pick(
 function show(variable: Variable, text: string | undefined): string {
   if (text === undefined) return ''
   if (!variable.secret) return text
+  if (variable.show !== undefined) return variable.show(text)
   try {
     const url = new URL(text)
     if (url.password !== '') url.password = '***'

@@ -4,6 +4,7 @@
  * `docs/configuration.md` is generated from this table.
  */
 import { z } from 'zod'
+import { type ConfiguredKey, parseKeys, showKeys } from './keys.ts'
 
 const port = z.coerce.number({ error: 'must be a port number' }).int().min(0).max(65_535)
 const positiveInt = z.coerce.number({ error: 'must be a whole number' }).int().positive()
@@ -20,12 +21,21 @@ const clickhouseUrl = z.string().refine(
   { error: 'must look like http(s)://user:password@host:8123/database' },
 )
 
+const keys = z.string().transform((text, context) => {
+  const parsed = parseKeys(text)
+  if (!('problem' in parsed)) return parsed
+  context.addIssue({ code: 'custom', message: parsed.problem })
+  return z.NEVER
+})
+
 export interface Variable {
   readonly schema: z.ZodType
   /** The default as a user would type it; undefined = unset. */
   readonly default: string | undefined
   readonly description: string
   readonly secret?: boolean
+  /** How a secret value is printed; a URL without its password unless told. */
+  readonly show?: (text: string) => string
 }
 
 export const variables = {
@@ -37,7 +47,16 @@ export const variables = {
   AGNES_HOST: {
     schema: z.string().min(1),
     default: '127.0.0.1',
-    description: 'Address all listeners bind to. Addresses beyond loopback are refused while ingest needs no key.',
+    description:
+      "Address the gateway binds to. Beyond loopback every request needs a key, and one with scope `ingest` must exist. The embedded engine's port stays on loopback.",
+  },
+  AGNES_KEYS: {
+    schema: keys,
+    default: undefined,
+    secret: true,
+    show: showKeys,
+    description:
+      'Keys beside those of `agnes keys create`: `name:scope+scope:secret,…`, or `name@tenant:…` (tenant `default` unless told). Clients send the secret as `Authorization: Bearer`; at least 32 characters.',
   },
   AGNES_OTLP_PORT: {
     schema: port,
@@ -92,4 +111,6 @@ export interface Config {
   readonly clickhouseCluster: string | undefined
   readonly maxBodyBytes: number
   readonly maxDecodedBytes: number
+  /** Of AGNES_KEYS. */
+  readonly keys: readonly ConfiguredKey[]
 }

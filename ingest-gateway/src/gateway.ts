@@ -1,11 +1,14 @@
 /** The gateway as a whole: listener, ingest, spool, writer, heartbeat; nothing else knows all of them. */
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { createAgnesClient } from '@agnes/clickhouse'
-import { type Config, lockDirectory, UserError } from '@agnes/config'
+import { type Config, exitCodes, isLoopback, lockDirectory, UserError, urlHost } from '@agnes/config'
+import { createGate } from './auth/gate.ts'
+import { type KeyRing, openKeyRing } from './auth/key-ring.ts'
 import { createByteBudget } from './byte-budget.ts'
 import { listenGrpc } from './grpc/server.ts'
-import { defaultTenant, type HealthReport, listen } from './http/server.ts'
+import { type HealthReport, listen } from './http/server.ts'
 import { createIngest } from './ingest.ts'
 import { createMetrics } from './metrics.ts'
 import { type Pulse, startPulse } from './pulse.ts'
@@ -18,7 +21,8 @@ export interface GatewayOptions {
   readonly config: Pick<
     Config,
     'dataDir' | 'host' | 'otlpPort' | 'otlpGrpcPort' | 'maxBodyBytes' | 'maxDecodedBytes' | 'clickhouseUrl'
-  >
+  > &
+    Partial<Pick<Config, 'keys'>>
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
   readonly log?: (line: string) => void
@@ -26,6 +30,10 @@ export interface GatewayOptions {
   readonly sealAfterMs?: number
   /** Milliseconds between two heartbeats; 0 for none. */
   readonly heartbeatMs?: number
+  /** Whether clients need a key; unless told they do when the address is not one of loopback. */
+  readonly needsKeys?: boolean
+  /** Milliseconds between two readings of the list of keys. */
+  readonly keysEveryMs?: number
 }
 
 export interface Gateway {
@@ -41,6 +49,8 @@ export interface Gateway {
 
 /** The insert under way gets this long when the gateway stops; its segment stays on disk if that is too short. */
 const drainMs = 8_000
+/** On loopback the start waits this long for the list of keys; until it is there, clients with a key are told to come again. */
+const keysWaitMs = 1_000
 /** Requests of the largest size that may be in memory at once; usual ones are a thousandth of it. */
 const requestsInMemory = 4
 
@@ -53,6 +63,24 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const directory = path.join(config.dataDir, 'spool')
   createDirectory(directory)
   const lock = await lockDirectory(directory, 'spool')
+  const ring = openKeyRing({
+    client: createAgnesClient({ url: clickhouseUrl, application: 'agnes-ingest-gateway', requestTimeoutMs: 5_000 }),
+    cacheFile: path.join(config.dataDir, 'keys-cache.json'),
+    configured: config.keys ?? [],
+    log,
+    ...(options.keysEveryMs === undefined ? {} : { everyMs: options.keysEveryMs }),
+  })
+  const open = !(options.needsKeys ?? !isLoopback(config.host))
+  await Promise.race([
+    ring.asked,
+    ...(open || ring.has('ingest') ? [pause(keysWaitMs, undefined, { ref: false })] : []),
+  ])
+  if (!open && !ring.has('ingest')) {
+    await ring.stop()
+    await lock.release()
+    throw nobodyMaySend(config.host)
+  }
+  const gate = createGate({ ring, open })
   const nowNs = wallClock()
   const spool = await openSpool({
     directory,
@@ -93,6 +121,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         ...backlog,
         oldestSeconds: Math.max(0, Math.round(oldestSeconds * 10) / 10),
         notStored: listener.notStored,
+        ...keyReport(ring),
       },
     }
   }
@@ -100,16 +129,24 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const limits = { maxBodyBytes: config.maxBodyBytes, maxDecodedBytes: config.maxDecodedBytes }
   const budget = createByteBudget(requestsInMemory * config.maxDecodedBytes)
   const { host } = config
-  const listener = await listen({ host, port: config.otlpPort, limits, budget, ingest, health, metrics, log }).catch(
-    giveUp,
-  )
+  const listener = await listen({
+    host,
+    port: config.otlpPort,
+    limits,
+    budget,
+    gate,
+    ingest,
+    health,
+    metrics,
+    log,
+  }).catch(giveUp)
   const grpc = await listenGrpc({
     host,
     port: config.otlpGrpcPort,
     limits,
     budget,
+    gate,
     ingest,
-    tenant: defaultTenant,
     onNotStored: (signal) => {
       listener.notStored[signal]++
       metrics.notStored(signal)
@@ -125,15 +162,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await spool.close()
     await writer.stop()
     await client.close()
+    await ring.stop()
     await lock.release()
     throw error
   }
 
-  const url = `http://${host.includes(':') ? `[${host}]` : host}:${listener.port}`
+  const url = `http://${urlHost(host)}:${listener.port}`
   const pulse: Pulse | undefined =
     options.heartbeatMs === 0
       ? undefined
-      : startPulse({ url, everyMs: options.heartbeatMs ?? 30_000, ingest, spool, writer, nowNs })
+      : startPulse({ url, key: ring.ownKey, everyMs: options.heartbeatMs ?? 30_000, ingest, spool, writer, nowNs })
 
   async function stop(): Promise<void> {
     await pulse?.stop()
@@ -142,10 +180,25 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const drained = writer.stop()
     await Promise.race([drained, new Promise((resolve) => setTimeout(resolve, drainMs).unref())])
     await client.close()
+    await ring.stop()
     await lock.release()
   }
 
   return { url, port: listener.port, grpcPort: grpc.port, health, stop }
+}
+
+/** Who may send, and how fresh that is. */
+function keyReport(ring: KeyRing): { keys: number; keysAgeSeconds?: number } {
+  const { keys, ageSeconds } = ring.stats()
+  return { keys, ...(ageSeconds === undefined ? {} : { keysAgeSeconds: ageSeconds }) }
+}
+
+function nobodyMaySend(host: string): UserError {
+  return new UserError(`AGNES_HOST=${host} opens the gateway to the network, and there is no key with scope ingest`, {
+    code: 'no_keys',
+    exitCode: exitCodes.usage,
+    hint: 'set AGNES_KEYS=app:ingest:<secret>, or start once with AGNES_HOST=127.0.0.1 and run "agnes keys create --scope ingest"',
+  })
 }
 
 /**

@@ -10,6 +10,8 @@ import type { SegmentLag, Writer } from './writer/writer.ts'
 export interface PulseOptions {
   /** The gateway's own URL. */
   readonly url: string
+  /** What it takes to send to it. */
+  readonly key: string
   readonly everyMs: number
   readonly ingest: Ingest
   readonly spool: Spool
@@ -60,7 +62,12 @@ export function startPulse(options: PulseOptions): Pulse {
     // Loaded once the port is open: the SDK takes longer to load than the gateway to start.
     const { startTelemetry } = await import('@agnes/instrumentation')
     if (stopped) return
-    telemetry = startTelemetry({ serviceName: 'agnes-ingest-gateway', endpoint: options.url, warn: () => {} })
+    telemetry = startTelemetry({
+      serviceName: 'agnes-ingest-gateway',
+      endpoint: options.url,
+      headers: { Authorization: `Bearer ${options.key}` },
+      warn: () => {},
+    })
     telemetry.recorder.system({ component, event: 'start', message: `listening on ${options.url}` })
     beat()
     timer = setInterval(beat, options.everyMs).unref()

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { startGateway } from '../../ingest-gateway/src/gateway.ts'
+import { type GatewayOptions, startGateway } from '../../ingest-gateway/src/gateway.ts'
 import { freePort } from './processes.ts'
 
 export interface SpoolOnlyGateway {
@@ -19,10 +19,14 @@ export interface SpoolOnlyGateway {
 export interface SpoolOnlyOptions {
   readonly maxBodyBytes?: number
   readonly maxDecodedBytes?: number
+  readonly keys?: GatewayOptions['config']['keys']
+  readonly needsKeys?: boolean
+  /** Kept when the gateway stops; one that is thrown away unless told. */
+  readonly dataDir?: string
 }
 
 export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Promise<SpoolOnlyGateway> {
-  const dataDir = await mkdtemp(path.join(tmpdir(), 'agnes-gateway-'))
+  const dataDir = options.dataDir ?? (await mkdtemp(path.join(tmpdir(), 'agnes-gateway-')))
   const logged: string[] = []
   const gateway = await startGateway({
     config: {
@@ -33,7 +37,9 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
       maxBodyBytes: options.maxBodyBytes ?? 8 * 1024 * 1024,
       maxDecodedBytes: options.maxDecodedBytes ?? 64 * 1024 * 1024,
       clickhouseUrl: undefined,
+      ...(options.keys === undefined ? {} : { keys: options.keys }),
     },
+    ...(options.needsKeys === undefined ? {} : { needsKeys: options.needsKeys }),
     clickhouseUrl: `http://127.0.0.1:${await freePort()}/agnes`,
     heartbeatMs: 0,
     log: (line) => logged.push(line),
@@ -46,7 +52,7 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
     counts: () => gateway.health().details as ReturnType<SpoolOnlyGateway['counts']>,
     async stop() {
       await gateway.stop()
-      await rm(dataDir, { recursive: true })
+      if (options.dataDir === undefined) await rm(dataDir, { recursive: true })
     },
   }
 }

@@ -3,6 +3,7 @@ import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:net'
 import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openGate } from '../../../tests/support/open-gate.ts'
 import {
   decodeExportLogsResponse,
   type ExportLogsRequest,
@@ -158,7 +159,7 @@ describe('a gateway in trouble', () => {
       limits: { maxBodyBytes: maxDecodedBytes, maxDecodedBytes },
       budget: createByteBudget(maxDecodedBytes),
       ingest: { logs, counters: { received: 0, duplicate: 0, rejected: 0 } },
-      tenant: 'default',
+      gate: openGate,
       onNotStored: () => {},
       onAnswered: () => {},
       log: (line) => lines.push(line),
@@ -235,7 +236,7 @@ test('a taken port is named with the variable to change', async () => {
       limits: { maxBodyBytes: 1, maxDecodedBytes: 1 },
       budget: createByteBudget(1),
       ingest: { logs: () => Promise.reject(new Error()), counters: { received: 0, duplicate: 0, rejected: 0 } },
-      tenant: 'default',
+      gate: openGate,
       onNotStored: () => {},
       onAnswered: () => {},
       log: () => {},

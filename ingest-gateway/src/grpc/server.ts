@@ -4,7 +4,9 @@
  */
 import { createServer } from 'node:net'
 import { bindPort } from '@agnes/config'
-import type { handleUnaryCall, MethodDefinition, ServiceDefinition } from '@grpc/grpc-js'
+import type { handleUnaryCall, Metadata, MethodDefinition, ServerInterceptor, ServiceDefinition } from '@grpc/grpc-js'
+import { AuthError, type Gate } from '../auth/gate.ts'
+import type { KeyHolder } from '../auth/key-ring.ts'
 import { BusyError, type ByteBudget } from '../byte-budget.ts'
 import type { BodyLimits } from '../http/body.ts'
 import { success } from '../http/status.ts'
@@ -17,8 +19,8 @@ export interface GrpcOptions {
   readonly port: number
   readonly limits: BodyLimits
   readonly budget: ByteBudget
+  readonly gate: Gate
   readonly ingest: Ingest
-  readonly tenant: string
   /** Called for each request whose signal is accepted and not stored. */
   readonly onNotStored: (signal: 'traces' | 'metrics') => void
   /** Called for each answered call with its gRPC code. */
@@ -40,15 +42,42 @@ const maxCallsAConnection = 100
 
 /** @throws UserError if the port can't be bound */
 export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
-  const { host, limits, budget, ingest, tenant, onNotStored, onAnswered, log } = options
+  const { host, limits, budget, gate, ingest, onNotStored, onAnswered, log } = options
   // Loaded once the rest serves: it takes longer to load than the gateway to start.
-  const { Server, ServerCredentials, status } = await import('@grpc/grpc-js')
+  const { Server, ServerCredentials, ServerInterceptingCall, status } = await import('@grpc/grpc-js')
 
-  const exportLogs: handleUnaryCall<Buffer, Uint8Array> = ({ request }, answer) => {
+  /** Who sent a call, by its metadata: known before its message is read. */
+  const holders = new WeakMap<Metadata, KeyHolder>()
+
+  const authenticate: ServerInterceptor = (_method, call) => {
+    const start = performance.now()
+    return new ServerInterceptingCall(call, {
+      start(next) {
+        next({
+          onReceiveMetadata(metadata, proceed) {
+            const { remoteAddress = '' } = call.getConnectionInfo()
+            try {
+              holders.set(metadata, gate.ingest(metadata.get('authorization').map(String), remoteAddress))
+            } catch (error) {
+              const refused = refusal(error)
+              call.sendStatus(refused)
+              onAnswered(refused.code, (performance.now() - start) / 1000)
+              return
+            }
+            proceed(metadata)
+          },
+        })
+      },
+    })
+  }
+
+  const exportLogs: handleUnaryCall<Buffer, Uint8Array> = ({ request, metadata }, answer) => {
     const start = performance.now()
     const answered = (code: number): void => onAnswered(code, (performance.now() - start) / 1000)
+    const holder = holders.get(metadata)
+    if (holder === undefined) throw new Error('a call came past the gate')
     const held = budget.take(request.length)
-    const taken = held ? ingest.logs(request, 'protobuf', tenant) : Promise.reject(new BusyError())
+    const taken = held ? ingest.logs(request, 'protobuf', holder.tenant) : Promise.reject(new BusyError())
     taken
       .finally(() => budget.give(held ? request.length : 0))
       .then(
@@ -70,12 +99,20 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
       const code = error.status === 413 ? status.RESOURCE_EXHAUSTED : status.INVALID_ARGUMENT
       return { code, details: error.message }
     }
+    if (error instanceof AuthError) return { code: authCodes[error.status], details: error.message }
     if (error instanceof BusyError) return { code: status.UNAVAILABLE, details: error.message }
     if (error instanceof SpoolUnavailableError) {
       return { code: status.UNAVAILABLE, details: `${error.message}: nothing was stored, try again` }
     }
     log(`gateway: unexpected error: ${(error as Error).stack ?? error}`)
     return { code: status.UNAVAILABLE, details: 'the gateway failed on this request: try again' }
+  }
+
+  const authCodes: Readonly<Record<AuthError['status'], number>> = {
+    401: status.UNAUTHENTICATED,
+    403: status.PERMISSION_DENIED,
+    429: status.RESOURCE_EXHAUSTED,
+    503: status.UNAVAILABLE,
   }
 
   const accept =
@@ -90,6 +127,7 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
   const server = new Server({
     'grpc.max_receive_message_length': limits.maxDecodedBytes,
     'grpc.max_concurrent_streams': maxCallsAConnection,
+    interceptors: [authenticate],
   })
   server.addService(service('logs.v1.LogsService'), { Export: exportLogs })
   server.addService(service('trace.v1.TraceService'), { Export: accept('traces') })

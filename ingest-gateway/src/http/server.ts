@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { bindPort } from '@agnes/config'
+import { AuthError, type Gate, keyParameter } from '../auth/gate.ts'
 import { BusyError, type ByteBudget } from '../byte-budget.ts'
 import type { Ingest } from '../ingest.ts'
 import type { Metrics } from '../metrics.ts'
@@ -21,6 +22,7 @@ export interface HttpOptions {
   readonly port: number
   readonly limits: BodyLimits
   readonly budget: ByteBudget
+  readonly gate: Gate
   readonly ingest: Ingest
   readonly health: () => HealthReport
   readonly metrics: Metrics
@@ -34,9 +36,6 @@ export interface HttpListener {
   /** Takes no new requests, lets those under way end. */
   close(): Promise<void>
 }
-
-/** Until keys exist everything belongs to one tenant. */
-export const defaultTenant = 'default'
 
 /** JavaScript and Python SDKs give up after about 10 s in total: more than a few seconds loses their data. */
 const retryAfter = { 'Retry-After': '1' }
@@ -63,7 +62,7 @@ const routes: Readonly<Record<string, 'POST' | 'GET'>> = {
 
 /** @throws UserError if the port can't be bound */
 export async function listen(options: HttpOptions): Promise<HttpListener> {
-  const { ingest, limits, budget, metrics, log } = options
+  const { gate, ingest, limits, budget, metrics, log } = options
   const notStored = { traces: 0, metrics: 0 }
   let closing = false
 
@@ -76,14 +75,31 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
       format: format ?? 'json',
       ...failure(format ?? 'json', status, message, headers),
     })
+    const leaked = keyParameter(request.url ?? '')
+    if (leaked !== undefined) {
+      const advice = 'it counts as leaked: revoke it, and send the next one as "Authorization: Bearer <key>"'
+      return { ...refuse(400, `a key must not stand in the URL (${leaked}): ${advice}`), early: true }
+    }
     if (method === undefined) {
       return refuse(404, `there is nothing at this path; there is ${Object.keys(routes).join(', ')}`)
     }
     if (request.method !== method && !(method === 'GET' && request.method === 'HEAD')) {
       return refuse(405, `${path} takes ${method}`, { Allow: method === 'GET' ? 'GET, HEAD' : method })
     }
-    if (path === '/metrics') return { format: 'json', ...(await answerMetrics()) }
-    if (method === 'GET') return { format: 'json', ...answerHealth(path) }
+    const credentials = request.headersDistinct.authorization ?? []
+    const address = request.socket.remoteAddress ?? ''
+    let tenant = ''
+    try {
+      if (path === '/metrics') {
+        gate.read(credentials, address)
+        return { format: 'json', ...(await answerMetrics()) }
+      }
+      if (method === 'GET') return { format: 'json', ...answerHealth(path, gate.seesDetails(credentials, address)) }
+      tenant = gate.ingest(credentials, address).tenant
+    } catch (error) {
+      if (!(error instanceof AuthError)) throw error
+      return { ...refuse(error.status, error.message, authHeaders[error.status]), early: true }
+    }
     if (format === undefined) {
       const sent = request.headers['content-type']
       const problem = sent === undefined ? 'is missing' : `"${sent.slice(0, 60)}" is not supported`
@@ -100,7 +116,7 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     try {
       const encoding = contentEncoding(request.headers['content-encoding'])
       const body = await readBody(request, encoding, limits, room, proceed)
-      return { format, ...(await answerExport(path, body, format)) }
+      return { format, ...(await answerExport(path, body, format, tenant)) }
     } catch (error) {
       if (error instanceof AbortedError) return undefined
       if (error instanceof BodyError || error instanceof RequestError) return refuse(error.status, error.message)
@@ -116,9 +132,9 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     }
   }
 
-  async function answerExport(path: string, body: Buffer, format: WireFormat): Promise<Answer> {
+  async function answerExport(path: string, body: Buffer, format: WireFormat, tenant: string): Promise<Answer> {
     if (path === '/v1/logs') {
-      const { rejected, notes } = await ingest.logs(body, format, defaultTenant)
+      const { rejected, notes } = await ingest.logs(body, format, tenant)
       return success(format, rejected, notes)
     }
     const signal = path === '/v1/traces' ? 'traces' : 'metrics'
@@ -132,9 +148,11 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     return { status: 200, body, headers: { 'Content-Type': metrics.contentType } }
   }
 
-  function answerHealth(path: string): Answer {
+  function answerHealth(path: string, detailed: boolean): Answer {
     const { ready, details } = options.health()
-    const body = Buffer.from(`${JSON.stringify({ ready, ...details }, null, 2)}\n`)
+    const body = Buffer.from(
+      detailed ? `${JSON.stringify({ ready, ...details }, null, 2)}\n` : JSON.stringify({ ready }),
+    )
     return { status: path === '/readyz' && !ready ? 503 : 200, body }
   }
 
@@ -198,7 +216,19 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
 
 interface FormattedAnswer extends Answer {
   readonly format: WireFormat
+  /** Given for the headers alone: a body that is not small is not read at all. */
+  readonly early?: boolean
 }
+
+const authHeaders: Readonly<Record<AuthError['status'], Record<string, string>>> = {
+  401: { 'WWW-Authenticate': 'Bearer' },
+  403: {},
+  429: retryAfter,
+  503: retryAfter,
+}
+
+/** With the headers before it, at most 64 KiB are read from a connection whose request is refused early. */
+const smallBodyBytes = 48 * 1024
 
 function send(request: IncomingMessage, response: ServerResponse, answer: FormattedAnswer): void {
   const whole = request.complete || request.method === 'GET' || request.method === 'HEAD'
@@ -217,7 +247,8 @@ function send(request: IncomingMessage, response: ServerResponse, answer: Format
       clearTimeout(timer)
       response.end()
     })
-    request.resume()
+    const { 'content-length': declared = 'unknown' } = request.headers
+    if (!answer.early || Number(declared) <= smallBodyBytes) request.resume()
   }
 }
 
