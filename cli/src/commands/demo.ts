@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { loadConfig, UserError } from '@agnes/config'
 import type { Telemetry } from '@agnes/instrumentation'
 import type { Command } from 'commander'
+import { gatewayHeaders } from '../admin-key.ts'
 import { wholeNumber } from '../arguments.ts'
 import { daysBefore, type Happening, simulate } from '../demo/simulation.ts'
 import { findInstance } from '../instance.ts'
@@ -24,8 +25,10 @@ export function registerDemo(program: Command): void {
     .option('--live', 'go on at real pace; Ctrl-C ends')
     .addHelpText('after', '\nExamples:\n  agnes demo\n  agnes demo --days 30\n  agnes demo --days 0 --live\n')
     .action(async (options: DemoOptions) => {
-      const { otlpUrl } = findInstance(loadConfig().config)
-      const before = await receivedBy(otlpUrl)
+      const { config } = loadConfig()
+      const { otlpUrl } = findInstance(config)
+      const headers = gatewayHeaders(config)
+      const before = await receivedBy(otlpUrl, headers)
       const { startTelemetry } = await import('@agnes/instrumentation')
       let failure: string | undefined
       const telemetry = startTelemetry({
@@ -33,6 +36,7 @@ export function registerDemo(program: Command): void {
         serviceVersion: '1.42.0',
         environment: 'demo',
         endpoint: otlpUrl,
+        headers,
         maxQueueSize: queueSize,
         warn: (line) => {
           failure = line
@@ -41,7 +45,7 @@ export function registerDemo(program: Command): void {
       const now = new Date()
       const happenings = simulate({ seed: options.seed, since: daysBefore(now, options.days), until: now })
       await send(happenings, telemetry, () => failure)
-      await stored(otlpUrl, before + happenings.length)
+      await stored(otlpUrl, headers, before + happenings.length)
       log(`sent ${happenings.length} events of ${options.days} days, all acknowledged and stored`)
       if (options.live) await live(options.seed, now, telemetry)
       await telemetry.shutdown()
@@ -96,9 +100,11 @@ interface GatewayCounters {
   readonly backlogRecords: number
 }
 
-async function counters(otlpUrl: string): Promise<GatewayCounters> {
+type Headers = Readonly<Record<string, string>>
+
+async function counters(otlpUrl: string, headers: Headers): Promise<GatewayCounters> {
   try {
-    const response = await fetch(`${otlpUrl}/healthz`, { signal: AbortSignal.timeout(5_000) })
+    const response = await fetch(`${otlpUrl}/healthz`, { headers, signal: AbortSignal.timeout(5_000) })
     return (await response.json()) as GatewayCounters
   } catch (error) {
     throw new UserError(`no gateway answers at ${otlpUrl}`, {
@@ -109,14 +115,14 @@ async function counters(otlpUrl: string): Promise<GatewayCounters> {
   }
 }
 
-async function receivedBy(otlpUrl: string): Promise<number> {
-  return (await counters(otlpUrl)).received
+async function receivedBy(otlpUrl: string, headers: Headers): Promise<number> {
+  return (await counters(otlpUrl, headers)).received
 }
 
 /** Waits until the gateway has received that many records and has none left to store. */
-async function stored(otlpUrl: string, received: number): Promise<void> {
+async function stored(otlpUrl: string, headers: Headers, received: number): Promise<void> {
   for (;;) {
-    const now = await counters(otlpUrl)
+    const now = await counters(otlpUrl, headers)
     if (now.received >= received && now.backlogRecords === 0) return
     await pause(100)
   }

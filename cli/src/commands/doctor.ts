@@ -2,11 +2,13 @@ import { accessSync, constants, existsSync, statfsSync } from 'node:fs'
 import path from 'node:path'
 import { type Config, type ConfigSource, exitCodes, loadConfig } from '@agnes/config'
 import type { Command } from 'commander'
+import { gatewayHeaders } from '../admin-key.ts'
 import { findInstance } from '../instance.ts'
 import { renderTable } from '../output/table.ts'
 import { version } from '../version.ts'
+import { adminKey, keys } from './doctor-keys.ts'
 
-interface Finding {
+export interface Finding {
   readonly check: string
   readonly status: 'ok' | 'warning' | 'problem'
   readonly detail: string
@@ -18,7 +20,7 @@ export function registerDoctor(program: Command): void {
   program
     .command('doctor')
     .description(
-      'Check versions, configuration, disk, engine, gateway and clock; say what to do. Exit code 1 on problems',
+      'Check versions, configuration, disk, keys, engine, gateway and clock; say what to do. Exit code 1 on problems',
     )
     .option('--json', 'print findings and configuration as JSON')
     .addHelpText(
@@ -28,15 +30,17 @@ export function registerDoctor(program: Command): void {
     .action(async ({ json }: { json?: boolean }) => {
       const { config, sources } = loadConfig()
       const { otlpUrl } = findInstance(config)
+      const headers = gatewayHeaders(config)
       const findings = [
         nodeVersion(process.versions.node),
         ...dataDirectory(config),
+        ...adminKey(config),
         ...(await clickhouse(config)),
-        await gateway(otlpUrl),
+        await gateway(otlpUrl, headers),
       ]
       if (json) process.stdout.write(`${JSON.stringify({ version, findings, configuration: sources }, null, 2)}\n`)
       else print(findings, sources)
-      await record(findings, otlpUrl)
+      await record(findings, otlpUrl, headers)
       process.exitCode = findings.some(({ status }) => status === 'problem') ? exitCodes.failure : exitCodes.done
     })
 }
@@ -120,6 +124,7 @@ async function clickhouse(config: Config): Promise<Finding[]> {
     return [
       { check: 'ClickHouse', status: 'ok', detail: `${row?.version ?? ''} at ${where}` },
       await migrations(client, Number(row?.migrated ?? 0) > 0, (await loadMigrations()).length),
+      ...(await keys(client)),
       Math.abs(skewMs) < 2_000
         ? { check: 'clock', status: 'ok', detail: `agrees with ClickHouse within ${Math.abs(Math.round(skewMs))} ms` }
         : {
@@ -169,18 +174,18 @@ async function migrations(
   }
 }
 
-async function gateway(otlpUrl: string): Promise<Finding> {
+async function gateway(otlpUrl: string, headers: Readonly<Record<string, string>>): Promise<Finding> {
   try {
-    const response = await fetch(`${otlpUrl}/healthz`, { signal: AbortSignal.timeout(5_000) })
+    const response = await fetch(`${otlpUrl}/healthz`, { headers, signal: AbortSignal.timeout(5_000) })
     const health = (await response.json()) as {
       ready: boolean
-      backlogRecords: number
-      oldestSeconds: number
+      /** Missing where we may not see details. */
+      backlogRecords?: number
       spoolFailure?: string
       clickhouseFailure?: string
     }
     const check = 'gateway'
-    if (!health.ready) {
+    if (response.ok && !health.ready) {
       return {
         check,
         status: 'problem',
@@ -191,6 +196,10 @@ async function gateway(otlpUrl: string): Promise<Finding> {
     if (health.clickhouseFailure !== undefined) {
       const detail = `keeps ${health.backlogRecords} records on disk: ${health.clickhouseFailure}`
       return { check, status: 'warning', detail, advice: 'nothing is lost; bring ClickHouse back' }
+    }
+    if (health.backlogRecords === undefined) {
+      const detail = response.ok ? `${otlpUrl}; it tells details only with a key` : `${otlpUrl} refuses our admin key`
+      return { check, status: 'warning', detail, advice: 'see "agnes keys list", and AGNES_DATA_DIR/admin.key' }
     }
     return { check, status: 'ok', detail: `${otlpUrl}, ${health.backlogRecords} records waiting` }
   } catch (error) {
@@ -225,10 +234,20 @@ function print(findings: readonly Finding[], sources: readonly ConfigSource[]): 
 }
 
 /** Health shows how many warnings the last run found. */
-async function record(findings: readonly Finding[], otlpUrl: string): Promise<void> {
+async function record(
+  findings: readonly Finding[],
+  otlpUrl: string,
+  headers: Readonly<Record<string, string>>,
+): Promise<void> {
   if (findings.some(({ check, status }) => check === 'gateway' && status === 'problem')) return
   const { startTelemetry } = await import('@agnes/instrumentation')
-  const telemetry = startTelemetry({ serviceName: 'agnes', serviceVersion: version, endpoint: otlpUrl, warn: () => {} })
+  const telemetry = startTelemetry({
+    serviceName: 'agnes',
+    serviceVersion: version,
+    endpoint: otlpUrl,
+    headers,
+    warn: () => {},
+  })
   const warnings = findings.filter(({ status }) => status !== 'ok')
   telemetry.recorder.system({
     component: 'cli',

@@ -7,6 +7,7 @@ import { registerDoctor } from './doctor.ts'
 import { registerEngine } from './engine.ts'
 import { registerGateway } from './gateway.ts'
 import { registerHealth } from './health.ts'
+import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
 import { registerSql } from './sql.ts'
 import { registerUp } from './up.ts'
@@ -17,6 +18,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerActivity,
   registerSql,
   registerDemo,
+  registerKeys,
   registerDoctor,
   registerEngine,
   registerGateway,
