@@ -75,6 +75,7 @@ describe('a mistake in what was typed ends with exit code 2, one line and a hint
     ['keys create --scope ingest --tenant a/b', /Use 1 to 63 letters/, 'see agnes keys create --help'],
     ['keys rotate abcd1234 --grace soon', /Use 0s, 30m, 24h, 7d\.$/, 'see agnes keys rotate --help'],
     ['keys revoke', "missing required argument 'id'", 'see agnes keys revoke --help'],
+    ['tenants sql a/b', /Use 1 to 63 letters/, 'see agnes tenants sql --help'],
     ['sql a b', /^too many arguments/, 'see agnes sql --help'],
   ])('agnes %s', async (line, message, hint) => {
     const { code, stdout, said } = await agnesFails(line.split(' '))

@@ -33,3 +33,4 @@ export type {
   TimelinePage,
   TimelineRow,
 } from './queries/types.ts'
+export { readerName, readerSql } from './tenants/reader-sql.ts'

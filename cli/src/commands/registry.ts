@@ -10,6 +10,7 @@ import { registerHealth } from './health.ts'
 import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
 import { registerSql } from './sql.ts'
+import { registerTenants } from './tenants.ts'
 import { registerUp } from './up.ts'
 
 export const commands: readonly ((program: Command) => void)[] = [
@@ -19,6 +20,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerSql,
   registerDemo,
   registerKeys,
+  registerTenants,
   registerDoctor,
   registerEngine,
   registerGateway,
