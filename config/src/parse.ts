@@ -56,6 +56,8 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     clickhouseCluster: read('CLICKHOUSE_CLUSTER') as string | undefined,
     maxBodyBytes: read('AGNES_MAX_BODY_BYTES') as number,
     maxDecodedBytes: read('AGNES_MAX_DECODED_BYTES') as number,
+    tenantRecordsPerSecond: read('AGNES_TENANT_RECORDS_PER_SECOND') as number,
+    tenantBytesPerSecond: read('AGNES_TENANT_BYTES_PER_SECOND') as number,
     keys: (read('AGNES_KEYS') ?? []) as Config['keys'],
   }
   refuseContradictions(config)

@@ -9,6 +9,8 @@ import { type ConfiguredKey, parseKeys, showKeys } from './keys.ts'
 const port = z.coerce.number({ error: 'must be a port number' }).int().min(0).max(65_535)
 const positiveInt = z.coerce.number({ error: 'must be a whole number' }).int().positive()
 
+const perSecond = z.coerce.number({ error: 'must be a whole number' }).int().min(0)
+
 const clickhouseUrl = z.string().refine(
   (text) => {
     try {
@@ -86,6 +88,17 @@ export const variables = {
     description:
       'Cluster name: DDL runs `ON CLUSTER` with Replicated engines and Distributed tables. Needs CLICKHOUSE_URL.',
   },
+  AGNES_TENANT_RECORDS_PER_SECOND: {
+    schema: perSecond,
+    default: '0',
+    description:
+      'Records each tenant may send a second, two seconds worth at once; beyond it 429. 0 = no limit. Keys may have limits of their own.',
+  },
+  AGNES_TENANT_BYTES_PER_SECOND: {
+    schema: perSecond,
+    default: '0',
+    description: 'Decoded bytes each tenant may send a second, likewise.',
+  },
   AGNES_MAX_BODY_BYTES: {
     schema: positiveInt,
     default: String(8 * 1024 * 1024),
@@ -111,6 +124,9 @@ export interface Config {
   readonly clickhouseCluster: string | undefined
   readonly maxBodyBytes: number
   readonly maxDecodedBytes: number
+  /** Of each tenant; 0 = no limit. */
+  readonly tenantRecordsPerSecond: number
+  readonly tenantBytesPerSecond: number
   /** Of AGNES_KEYS. */
   readonly keys: readonly ConfiguredKey[]
 }

@@ -6,6 +6,7 @@ import { createAgnesClient } from '@agnes/clickhouse'
 import { type Config, exitCodes, isLoopback, lockDirectory, UserError, urlHost } from '@agnes/config'
 import { createGate } from './auth/gate.ts'
 import { type KeyRing, openKeyRing } from './auth/key-ring.ts'
+import { createQuotas } from './auth/quota.ts'
 import { createByteBudget } from './byte-budget.ts'
 import { listenGrpc } from './grpc/server.ts'
 import { type HealthReport, listen } from './http/server.ts'
@@ -22,7 +23,7 @@ export interface GatewayOptions {
     Config,
     'dataDir' | 'host' | 'otlpPort' | 'otlpGrpcPort' | 'maxBodyBytes' | 'maxDecodedBytes' | 'clickhouseUrl'
   > &
-    Partial<Pick<Config, 'keys'>>
+    Partial<Pick<Config, 'keys' | 'tenantRecordsPerSecond' | 'tenantBytesPerSecond'>>
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
   readonly log?: (line: string) => void
@@ -80,7 +81,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await lock.release()
     throw nobodyMaySend(config.host)
   }
-  const gate = createGate({ ring, open })
+  const quotas = createQuotas({
+    tenantRates: {
+      recordsPerSecond: config.tenantRecordsPerSecond ?? 0,
+      bytesPerSecond: config.tenantBytesPerSecond ?? 0,
+    },
+    nowMs: () => performance.now(),
+  })
+  const gate = createGate({ ring, open, quotas })
   const nowNs = wallClock()
   const spool = await openSpool({
     directory,
@@ -105,7 +113,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     nowNs,
   })
 
-  const metrics = createMetrics({ ingest, spool, writer, nowNs })
+  const metrics = createMetrics({ ingest, spool, writer, ring, nowNs })
 
   function health(): HealthReport {
     const { failure, oldestReceivedAtNs, ...backlog } = spool.stats()
@@ -152,6 +160,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       metrics.notStored(signal)
     },
     onAnswered: (code, seconds) => metrics.request('grpc', code, seconds),
+    onRefused: metrics.refused,
     log,
   }).catch(async (error: unknown) => {
     await listener.close()

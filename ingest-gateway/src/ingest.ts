@@ -23,9 +23,15 @@ export interface Ingested {
 export interface Ingest {
   /**
    * Takes a log export request; resolves when it is on disk.
+   * @param onRecords told how many records there are as soon as that is known; not for a retry
    * @throws RequestError if it can't be understood, SpoolUnavailableError if it can't be made durable
    */
-  logs(body: Buffer, format: 'protobuf' | 'json', tenant: string): Promise<Ingested>
+  logs(
+    body: Buffer,
+    format: 'protobuf' | 'json',
+    tenant: string,
+    onRecords?: (records: number) => void,
+  ): Promise<Ingested>
   readonly counters: Readonly<IngestCounters>
 }
 
@@ -41,7 +47,12 @@ export interface IngestOptions {
 export function createIngest({ spool, recent, hashOf, limits, nowNs }: IngestOptions): Ingest {
   const counters: IngestCounters = { received: 0, duplicate: 0, rejected: 0 }
 
-  async function logs(body: Buffer, format: 'protobuf' | 'json', tenant: string): Promise<Ingested> {
+  async function logs(
+    body: Buffer,
+    format: 'protobuf' | 'json',
+    tenant: string,
+    onRecords: (records: number) => void = () => {},
+  ): Promise<Ingested> {
     if (body.length === 0 && format === 'protobuf') return { rejected: 0, notes: [] }
     const requestHash = hashOf(body, format, tenant)
     const before = recent.find(requestHash)
@@ -53,6 +64,7 @@ export function createIngest({ spool, recent, hashOf, limits, nowNs }: IngestOpt
     }
     const receivedAtNs = nowNs()
     const rows = (format === 'protobuf' ? transcodeProtobuf : transcodeJson)(body, receivedAtNs, limits)
+    onRecords(rows.records + rows.rejected)
     return recent.remember(requestHash, store(rows, tenant, receivedAtNs, requestHash))
   }
 

@@ -1,8 +1,11 @@
 /** The gate of a gateway on loopback that knows no key. */
+
 import { createGate } from '../../ingest-gateway/src/auth/gate.ts'
+import { createQuotas } from '../../ingest-gateway/src/auth/quota.ts'
 
 export const openGate = createGate({
   open: true,
+  quotas: createQuotas({ tenantRates: { recordsPerSecond: 0, bytesPerSecond: 0 }, nowMs: () => 0 }),
   ring: {
     find: () => ({ kind: 'unknown' }),
     has: () => false,

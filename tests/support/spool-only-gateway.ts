@@ -21,6 +21,8 @@ export interface SpoolOnlyOptions {
   readonly maxDecodedBytes?: number
   readonly keys?: GatewayOptions['config']['keys']
   readonly needsKeys?: boolean
+  readonly tenantRecordsPerSecond?: number
+  readonly tenantBytesPerSecond?: number
   /** Kept when the gateway stops; one that is thrown away unless told. */
   readonly dataDir?: string
 }
@@ -37,7 +39,9 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
       maxBodyBytes: options.maxBodyBytes ?? 8 * 1024 * 1024,
       maxDecodedBytes: options.maxDecodedBytes ?? 64 * 1024 * 1024,
       clickhouseUrl: undefined,
-      ...(options.keys === undefined ? {} : { keys: options.keys }),
+      keys: options.keys ?? [],
+      tenantRecordsPerSecond: options.tenantRecordsPerSecond ?? 0,
+      tenantBytesPerSecond: options.tenantBytesPerSecond ?? 0,
     },
     ...(options.needsKeys === undefined ? {} : { needsKeys: options.needsKeys }),
     clickhouseUrl: `http://127.0.0.1:${await freePort()}/agnes`,

@@ -1,37 +1,54 @@
 /**
- * Who may come in, judged from the headers alone, before a byte of the body is read. Whether a key is needed goes by the
+ * Who may come in and how much of it, judged from the headers alone, before a byte of the body is read. Whether a key is needed goes by the
  * address the gateway binds to, never by the peer's: behind a reverse proxy on this host every peer looks local.
  */
 import type { Scope } from '@agnes/config'
 import { createFailureLimit } from './failure-limit.ts'
 import type { KeyHolder, KeyRing } from './key-ring.ts'
+import type { Quotas } from './quota.ts'
 
 /** The request is refused for who sent it; `status` is the HTTP status of the answer. The message never has a key in it. */
-export class AuthError extends Error {
+export class RefusedError extends Error {
   readonly status: 401 | 403 | 429 | 503
-  readonly reason: RefusalReason
+  readonly reason: 'unauthenticated' | 'forbidden' | 'guessing' | 'keys_unknown' | 'rate'
+  /** From 1 to 3 where the same request may succeed then. */
+  readonly retryAfterSeconds: number | undefined
 
-  constructor(status: AuthError['status'], reason: RefusalReason, message: string) {
+  constructor(
+    status: RefusedError['status'],
+    reason: RefusedError['reason'],
+    message: string,
+    retryAfterSeconds?: number,
+  ) {
     super(message)
-    this.name = 'AuthError'
+    this.name = 'RefusedError'
     this.status = status
     this.reason = reason
+    this.retryAfterSeconds = retryAfterSeconds
   }
 }
 
-export type RefusalReason = 'unauthenticated' | 'forbidden' | 'guessing' | 'keys_unknown'
+/** A request that was let in. It has paid for what it declared; each call settles that with what it turned out to be. */
+export interface Admission {
+  readonly tenant: string
+  /** The body has this many bytes, decoded. */
+  tookBytes(bytes: number): void
+  /** The body holds this many records. */
+  tookRecords(records: number): void
+}
 
 export interface Gate {
   /**
    * Whose events these are.
    * @param credentials all values of the header Authorization, as sent
    * @param address of the peer
-   * @throws AuthError
+   * @param declaredBytes length of the body as sent, where the headers say it
+   * @throws RefusedError
    */
-  ingest(credentials: readonly string[], address: string): KeyHolder
-  /** Whether the caller may see more than whether the gateway is ready. @throws AuthError for a key that may not */
+  ingest(credentials: readonly string[], address: string, declaredBytes?: number): Admission
+  /** Whether the caller may see more than whether the gateway is ready. @throws RefusedError for a key that may not */
   seesDetails(credentials: readonly string[], address: string): boolean
-  /** Like {@link seesDetails}, where there is nothing to see without. @throws AuthError */
+  /** Like {@link seesDetails}, where there is nothing to see without. @throws RefusedError */
   read(credentials: readonly string[], address: string): void
 }
 
@@ -39,6 +56,7 @@ export interface GateOptions {
   readonly ring: KeyRing
   /** Nobody but this machine can reach us: no key is needed. */
   readonly open: boolean
+  readonly quotas: Quotas
   /** Monotonic clock, milliseconds. */
   readonly nowMs?: () => number
 }
@@ -52,10 +70,12 @@ const anybody: KeyHolder = {
   bytesPerSecond: 0,
 }
 
+/** What a body counts for until it is read, where its length is not declared. */
+const usualBytes = 64 * 1024
 /** No key of ours is longer; more is not even hashed. */
 const longestBearer = 256
 
-export function createGate({ ring, open, nowMs = () => performance.now() }: GateOptions): Gate {
+export function createGate({ ring, open, quotas, nowMs = () => performance.now() }: GateOptions): Gate {
   const failures = createFailureLimit(nowMs)
 
   /** undefined: no key was sent. */
@@ -67,7 +87,7 @@ export function createGate({ ring, open, nowMs = () => performance.now() }: Gate
       case 'valid':
         return found.holder
       case 'undecided':
-        throw new AuthError(503, 'keys_unknown', 'keys could not be read from ClickHouse yet: try again')
+        throw new RefusedError(503, 'keys_unknown', 'keys could not be read from ClickHouse yet: try again', 1)
       case 'expired':
         throw unauthenticated(address, 'the key has expired: create or rotate one with "agnes keys"')
       case 'unknown':
@@ -77,27 +97,38 @@ export function createGate({ ring, open, nowMs = () => performance.now() }: Gate
     }
   }
 
-  function unauthenticated(address: string, message: string): AuthError {
-    if (!failures.tooMany(address)) return new AuthError(401, 'unauthenticated', message)
-    return new AuthError(429, 'guessing', 'too many wrong keys from this address: wait')
+  function unauthenticated(address: string, message: string): RefusedError {
+    if (!failures.tooMany(address)) return new RefusedError(401, 'unauthenticated', message)
+    return new RefusedError(429, 'guessing', 'too many wrong keys from this address: wait', 1)
   }
 
   function demand(holder: KeyHolder | undefined, ...oneOf: readonly Scope[]): KeyHolder {
     if (holder === undefined) {
-      throw new AuthError(
+      throw new RefusedError(
         401,
         'unauthenticated',
         'a key is needed: send "Authorization: Bearer <key>"; "agnes keys create" makes one',
       )
     }
     if ([...oneOf, 'admin' as const].some((scope) => holder.scopes.includes(scope))) return holder
-    throw new AuthError(403, 'forbidden', `the key lacks the scope ${oneOf[0]}`)
+    throw new RefusedError(403, 'forbidden', `the key lacks the scope ${oneOf[0]}`)
   }
 
   return {
-    ingest(credentials, address) {
-      const holder = identify(credentials, address)
-      return holder === undefined && open ? anybody : demand(holder, 'ingest')
+    ingest(credentials, address, declaredBytes = usualBytes) {
+      const known = identify(credentials, address)
+      const holder = known === undefined && open ? anybody : demand(known, 'ingest')
+      const seconds = quotas.wait(holder)
+      if (seconds !== undefined) {
+        throw new RefusedError(429, 'rate', `this key or tenant sends more than it may: wait ${seconds} s`, seconds)
+      }
+      // Paid in advance, or all that come at the same instant would find the same bucket full.
+      quotas.charge(holder, 1, declaredBytes)
+      return {
+        tenant: holder.tenant,
+        tookBytes: (bytes) => quotas.charge(holder, 0, bytes - declaredBytes),
+        tookRecords: (records) => quotas.charge(holder, records - 1, 0),
+      }
     },
     seesDetails(credentials, address) {
       if (open) return true

@@ -124,6 +124,14 @@ test('a key stops at the instant it expires', async () => {
   for (const gateway of gateways) expect(await post(gateway, text)).toBe(401)
 })
 
+test('a key with a limit of its own is told to wait when it has sent more', async () => {
+  const { text } = await createKey(engine.client, { ...ingest, bytesPerSecond: 1_000 })
+  await everywhere(text, 200)
+  const [gateway] = gateways as [Gateway]
+  expect(await post(gateway, text, { body: record({}, `large ${'x'.repeat(100_000)}`) })).toBe(200)
+  expect(await post(gateway, text)).toBe(429)
+})
+
 test('health says how many keys are known and how old the list is', async () => {
   for (const gateway of gateways) {
     expect(gateway.health().details).toMatchObject({ keys: expect.any(Number), keysAgeSeconds: expect.any(Number) })

@@ -17,6 +17,8 @@ export interface KeyHolder {
   /** Limits of the key itself; 0 = none. */
   readonly recordsPerSecond: number
   readonly bytesPerSecond: number
+  /** The gateway itself: no quota stops its heartbeat. */
+  readonly unlimited?: boolean
 }
 
 export type Found =
@@ -191,7 +193,7 @@ function ownHolder(secret: string): Fixed {
   const scopes = ['ingest'] as const
   return {
     digest: sha256(secret),
-    holder: { keyId: ownKeyId, tenant: 'default', scopes, recordsPerSecond: 0, bytesPerSecond: 0 },
+    holder: { keyId: ownKeyId, tenant: 'default', scopes, recordsPerSecond: 0, bytesPerSecond: 0, unlimited: true },
   }
 }
 

@@ -162,6 +162,7 @@ describe('a gateway in trouble', () => {
       gate: openGate,
       onNotStored: () => {},
       onAnswered: () => {},
+      onRefused: () => {},
       log: (line) => lines.push(line),
     })
     const own = connect(listener.port)
@@ -239,6 +240,7 @@ test('a taken port is named with the variable to change', async () => {
       gate: openGate,
       onNotStored: () => {},
       onAnswered: () => {},
+      onRefused: () => {},
       log: () => {},
     }),
   ).rejects.toMatchObject({ code: 'port_taken', hint: expect.stringContaining('AGNES_OTLP_GRPC_PORT') })

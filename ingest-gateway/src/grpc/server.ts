@@ -5,14 +5,15 @@
 import { createServer } from 'node:net'
 import { bindPort } from '@agnes/config'
 import type { handleUnaryCall, Metadata, MethodDefinition, ServerInterceptor, ServiceDefinition } from '@grpc/grpc-js'
-import { AuthError, type Gate } from '../auth/gate.ts'
-import type { KeyHolder } from '../auth/key-ring.ts'
+import { type Admission, type Gate, RefusedError } from '../auth/gate.ts'
 import { BusyError, type ByteBudget } from '../byte-budget.ts'
 import type { BodyLimits } from '../http/body.ts'
 import { success } from '../http/status.ts'
 import type { Ingest } from '../ingest.ts'
+import type { RefusalReason } from '../metrics.ts'
 import { RequestError } from '../otlp/rows.ts'
 import { SpoolUnavailableError } from '../spool/spool.ts'
+import { statusWithRetryInfo } from './retry-info.ts'
 
 export interface GrpcOptions {
   readonly host: string
@@ -25,6 +26,8 @@ export interface GrpcOptions {
   readonly onNotStored: (signal: 'traces' | 'metrics') => void
   /** Called for each answered call with its gRPC code. */
   readonly onAnswered: (code: number, seconds: number) => void
+  /** Called for each refused call. */
+  readonly onRefused: (reason: RefusalReason) => void
   readonly log: (line: string) => void
 }
 
@@ -42,12 +45,12 @@ const maxCallsAConnection = 100
 
 /** @throws UserError if the port can't be bound */
 export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
-  const { host, limits, budget, gate, ingest, onNotStored, onAnswered, log } = options
+  const { host, limits, budget, gate, ingest, onNotStored, onAnswered, onRefused, log } = options
   // Loaded once the rest serves: it takes longer to load than the gateway to start.
-  const { Server, ServerCredentials, ServerInterceptingCall, status } = await import('@grpc/grpc-js')
+  const { Metadata, Server, ServerCredentials, ServerInterceptingCall, status } = await import('@grpc/grpc-js')
 
   /** Who sent a call, by its metadata: known before its message is read. */
-  const holders = new WeakMap<Metadata, KeyHolder>()
+  const admissions = new WeakMap<Metadata, Admission>()
 
   const authenticate: ServerInterceptor = (_method, call) => {
     const start = performance.now()
@@ -57,7 +60,7 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
           onReceiveMetadata(metadata, proceed) {
             const { remoteAddress = '' } = call.getConnectionInfo()
             try {
-              holders.set(metadata, gate.ingest(metadata.get('authorization').map(String), remoteAddress))
+              admissions.set(metadata, gate.ingest(metadata.get('authorization').map(String), remoteAddress))
             } catch (error) {
               const refused = refusal(error)
               call.sendStatus(refused)
@@ -74,10 +77,12 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
   const exportLogs: handleUnaryCall<Buffer, Uint8Array> = ({ request, metadata }, answer) => {
     const start = performance.now()
     const answered = (code: number): void => onAnswered(code, (performance.now() - start) / 1000)
-    const holder = holders.get(metadata)
-    if (holder === undefined) throw new Error('a call came past the gate')
+    const admission = admissions.get(metadata)
+    if (admission === undefined) throw new Error('a call came past the gate')
     const held = budget.take(request.length)
-    const taken = held ? ingest.logs(request, 'protobuf', holder.tenant) : Promise.reject(new BusyError())
+    admission.tookBytes(request.length)
+    const { tenant, tookRecords } = admission
+    const taken = held ? ingest.logs(request, 'protobuf', tenant, tookRecords) : Promise.reject(new BusyError())
     taken
       .finally(() => budget.give(held ? request.length : 0))
       .then(
@@ -94,21 +99,34 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
   }
 
   /** UNAVAILABLE makes clients try again, what else there is makes them drop the data (OTLP specification, "Failures"). */
-  function refusal(error: unknown): { code: number; details: string } {
+  function refusal(error: unknown): { code: number; details: string; metadata?: Metadata } {
     if (error instanceof RequestError) {
+      onRefused('body')
       const code = error.status === 413 ? status.RESOURCE_EXHAUSTED : status.INVALID_ARGUMENT
       return { code, details: error.message }
     }
-    if (error instanceof AuthError) return { code: authCodes[error.status], details: error.message }
-    if (error instanceof BusyError) return { code: status.UNAVAILABLE, details: error.message }
+    if (error instanceof RefusedError) {
+      onRefused(error.reason)
+      const code = refusedCodes[error.status]
+      if (code !== status.RESOURCE_EXHAUSTED) return { code, details: error.message }
+      const trailer = new Metadata()
+      trailer.set('grpc-status-details-bin', statusWithRetryInfo(error.message, error.retryAfterSeconds ?? 1))
+      return { code, details: error.message, metadata: trailer }
+    }
+    if (error instanceof BusyError) {
+      onRefused('busy')
+      return { code: status.UNAVAILABLE, details: error.message }
+    }
     if (error instanceof SpoolUnavailableError) {
+      onRefused('spool')
       return { code: status.UNAVAILABLE, details: `${error.message}: nothing was stored, try again` }
     }
+    onRefused('error')
     log(`gateway: unexpected error: ${(error as Error).stack ?? error}`)
     return { code: status.UNAVAILABLE, details: 'the gateway failed on this request: try again' }
   }
 
-  const authCodes: Readonly<Record<AuthError['status'], number>> = {
+  const refusedCodes: Readonly<Record<RefusedError['status'], number>> = {
     401: status.UNAUTHENTICATED,
     403: status.PERMISSION_DENIED,
     429: status.RESOURCE_EXHAUSTED,
@@ -117,8 +135,9 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
 
   const accept =
     (signal: 'traces' | 'metrics'): handleUnaryCall<Buffer, Uint8Array> =>
-    (_call, answer) => {
+    ({ request, metadata }, answer) => {
       const start = performance.now()
+      admissions.get(metadata)?.tookBytes(request.length)
       onNotStored(signal)
       answer(null, success('protobuf').body)
       onAnswered(status.OK, (performance.now() - start) / 1000)

@@ -2,10 +2,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { bindPort } from '@agnes/config'
-import { AuthError, type Gate, keyParameter } from '../auth/gate.ts'
+import { type Admission, type Gate, keyParameter, RefusedError } from '../auth/gate.ts'
 import { BusyError, type ByteBudget } from '../byte-budget.ts'
 import type { Ingest } from '../ingest.ts'
-import type { Metrics } from '../metrics.ts'
+import type { Metrics, RefusalReason } from '../metrics.ts'
 import { RequestError } from '../otlp/rows.ts'
 import { SpoolUnavailableError } from '../spool/spool.ts'
 import { AbortedError, BodyError, type BodyLimits, contentEncoding, readBody } from './body.ts'
@@ -75,9 +75,14 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
       format: format ?? 'json',
       ...failure(format ?? 'json', status, message, headers),
     })
+    const refuseFor = (reason: RefusalReason, ...refusal: Parameters<typeof refuse>): FormattedAnswer => {
+      metrics.refused(reason)
+      return refuse(...refusal)
+    }
     const leaked = keyParameter(request.url ?? '')
     if (leaked !== undefined) {
       const advice = 'it counts as leaked: revoke it, and send the next one as "Authorization: Bearer <key>"'
+      metrics.refused('leaked_key')
       return { ...refuse(400, `a key must not stand in the URL (${leaked}): ${advice}`), early: true }
     }
     if (method === undefined) {
@@ -88,24 +93,25 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     }
     const credentials = request.headersDistinct.authorization ?? []
     const address = request.socket.remoteAddress ?? ''
-    let tenant = ''
+    let admission: Admission
     try {
       if (path === '/metrics') {
         gate.read(credentials, address)
         return { format: 'json', ...(await answerMetrics()) }
       }
       if (method === 'GET') return { format: 'json', ...answerHealth(path, gate.seesDetails(credentials, address)) }
-      tenant = gate.ingest(credentials, address).tenant
+      admission = gate.ingest(credentials, address, declaredBytes(request))
     } catch (error) {
-      if (!(error instanceof AuthError)) throw error
-      return { ...refuse(error.status, error.message, authHeaders[error.status]), early: true }
+      if (!(error instanceof RefusedError)) throw error
+      metrics.refused(error.reason)
+      return { ...refuse(error.status, error.message, refusalHeaders(error)), early: true }
     }
     if (format === undefined) {
       const sent = request.headers['content-type']
       const problem = sent === undefined ? 'is missing' : `"${sent.slice(0, 60)}" is not supported`
-      return refuse(415, `Content-Type ${problem}: send ${contentTypes.protobuf} or ${contentTypes.json}`)
+      return refuseFor('body', 415, `Content-Type ${problem}: send ${contentTypes.protobuf} or ${contentTypes.json}`)
     }
-    if (closing) return refuse(503, 'the gateway is stopping: try again', retryAfter)
+    if (closing) return refuseFor('stopping', 503, 'the gateway is stopping: try again', retryAfter)
     let held = 0
     const room = {
       take(bytes: number): void {
@@ -116,25 +122,28 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     try {
       const encoding = contentEncoding(request.headers['content-encoding'])
       const body = await readBody(request, encoding, limits, room, proceed)
-      return { format, ...(await answerExport(path, body, format, tenant)) }
+      return { format, ...(await answerExport(path, body, format, admission)) }
     } catch (error) {
       if (error instanceof AbortedError) return undefined
-      if (error instanceof BodyError || error instanceof RequestError) return refuse(error.status, error.message)
-      if (error instanceof BusyError) return refuse(503, error.message, retryAfter)
+      if (error instanceof BodyError || error instanceof RequestError) {
+        return refuseFor('body', error.status, error.message)
+      }
+      if (error instanceof BusyError) return refuseFor('busy', 503, error.message, retryAfter)
       if (error instanceof SpoolUnavailableError) {
-        return refuse(503, `${error.message}: nothing was stored, try again`, retryAfter)
+        return refuseFor('spool', 503, `${error.message}: nothing was stored, try again`, retryAfter)
       }
       log(`gateway: unexpected error: ${(error as Error).stack ?? error}`)
       // Not 500: clients would drop the data for good (OTLP specification, "Retryable Response Codes").
-      return refuse(503, 'the gateway failed on this request: try again', retryAfter)
+      return refuseFor('error', 503, 'the gateway failed on this request: try again', retryAfter)
     } finally {
       budget.give(held)
     }
   }
 
-  async function answerExport(path: string, body: Buffer, format: WireFormat, tenant: string): Promise<Answer> {
+  async function answerExport(path: string, body: Buffer, format: WireFormat, admission: Admission): Promise<Answer> {
+    admission.tookBytes(body.length)
     if (path === '/v1/logs') {
-      const { rejected, notes } = await ingest.logs(body, format, tenant)
+      const { rejected, notes } = await ingest.logs(body, format, admission.tenant, admission.tookRecords)
       return success(format, rejected, notes)
     }
     const signal = path === '/v1/traces' ? 'traces' : 'metrics'
@@ -220,11 +229,11 @@ interface FormattedAnswer extends Answer {
   readonly early?: boolean
 }
 
-const authHeaders: Readonly<Record<AuthError['status'], Record<string, string>>> = {
-  401: { 'WWW-Authenticate': 'Bearer' },
-  403: {},
-  429: retryAfter,
-  503: retryAfter,
+function refusalHeaders({ status, retryAfterSeconds }: RefusedError): Record<string, string> {
+  return {
+    ...(status === 401 ? { 'WWW-Authenticate': 'Bearer' } : {}),
+    ...(retryAfterSeconds === undefined ? {} : { 'Retry-After': String(retryAfterSeconds) }),
+  }
 }
 
 /** With the headers before it, at most 64 KiB are read from a connection whose request is refused early. */
@@ -247,9 +256,13 @@ function send(request: IncomingMessage, response: ServerResponse, answer: Format
       clearTimeout(timer)
       response.end()
     })
-    const { 'content-length': declared = 'unknown' } = request.headers
-    if (!answer.early || Number(declared) <= smallBodyBytes) request.resume()
+    const declared = declaredBytes(request)
+    if (!answer.early || (declared !== undefined && declared <= smallBodyBytes)) request.resume()
   }
+}
+
+function declaredBytes({ headers }: IncomingMessage): number | undefined {
+  return headers['content-length'] === undefined ? undefined : Number(headers['content-length'])
 }
 
 /** The path of a request target, which may be a whole URI (RFC 9112, section 3.2.2). */
