@@ -9,6 +9,7 @@ import { Agent, get as getHttps } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { Config } from '@agnes/config'
+import { gatewayHeaders } from './admin-key.ts'
 
 const answerWithinMs = 5_000
 
@@ -17,17 +18,23 @@ export function gatewayAgent({ tls }: Pick<Config, 'tls'>): HttpAgent | undefine
   return tls && new OwnCertificateAgent(tls.certFile)
 }
 
-/** A JSON page of the gateway. @throws if it does not answer */
-export async function askGateway<T>(url: string, config: Pick<Config, 'tls'>): Promise<T> {
+/** A JSON page of the gateway, and whether it is what was asked for. @throws if it does not answer */
+export async function askGateway<T>(
+  url: string,
+  config: Pick<Config, 'tls' | 'dataDir' | 'host'>,
+): Promise<{ readonly ok: boolean; readonly page: T }> {
   const agent = gatewayAgent(config)
   try {
-    const body = await new Promise<string>((resolve, reject) => {
+    return await new Promise((resolve, reject) => {
       const get = url.startsWith('https:') ? getHttps : getHttp
-      get(url, { ...(agent && { agent }), signal: AbortSignal.timeout(answerWithinMs) }, (answer) => {
-        text(answer).then(resolve, reject)
+      const headers = gatewayHeaders(config)
+      get(url, { headers, ...(agent && { agent }), signal: AbortSignal.timeout(answerWithinMs) }, (answer) => {
+        const ok = answer.statusCode === 200
+        text(answer)
+          .then((body) => resolve({ ok, page: JSON.parse(body) as T }))
+          .catch(reject)
       }).on('error', reject)
     })
-    return JSON.parse(body) as T
   } finally {
     agent?.destroy()
   }

@@ -69,6 +69,9 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     redaction: read('AGNES_REDACTION') === 'on',
     redactionRules: fileOf('AGNES_REDACTION_RULES'),
     redactionKeyFile: fileOf('AGNES_REDACTION_KEY_FILE'),
+    tenantRecordsPerSecond: read('AGNES_TENANT_RECORDS_PER_SECOND') as number,
+    tenantBytesPerSecond: read('AGNES_TENANT_BYTES_PER_SECOND') as number,
+    keys: (read('AGNES_KEYS') ?? []) as Config['keys'],
   }
   refuseContradictions(config)
   return { config, sources }
@@ -101,17 +104,19 @@ function incompleteTls(set: string, missing: string): UserError {
   })
 }
 
+/** The address as it stands in a URL; one that means all addresses is asked on loopback. */
+export function urlHost(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  if (host === '::') return '[::1]'
+  return host.includes(':') ? `[${host}]` : host
+}
+
+/** Where the embedded engine binds: it asks nobody for a key, so it stays on loopback whatever AGNES_HOST says. */
+export function engineHost(host: string): string {
+  return isLoopback(host) ? host : '127.0.0.1'
+}
+
 function refuseContradictions(config: Config): void {
-  if (!isLoopback(config.host)) {
-    throw new UserError(
-      `AGNES_HOST=${config.host} would let anyone on the network write and read: ingest needs no key yet`,
-      {
-        code: 'open_listener',
-        exitCode: exitCodes.usage,
-        hint: 'leave AGNES_HOST at 127.0.0.1 and put an authenticating reverse proxy in front',
-      },
-    )
-  }
   if (config.clickhouseCluster !== undefined && config.clickhouseUrl === undefined) {
     throw new UserError('CLICKHOUSE_CLUSTER is set, but the embedded engine is not a cluster', {
       code: 'bad_config',
@@ -136,6 +141,7 @@ function pick(
 function show(variable: Variable, text: string | undefined): string {
   if (text === undefined) return ''
   if (!variable.secret) return text
+  if (variable.show !== undefined) return variable.show(text)
   try {
     const url = new URL(text)
     if (url.password !== '') url.password = '***'

@@ -1,11 +1,15 @@
 /** The gateway as a whole: listener, ingest, spool, writer, heartbeat; nothing else knows all of them. */
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { createAgnesClient } from '@agnes/clickhouse'
-import { type Config, lockDirectory, UserError } from '@agnes/config'
+import { type Config, exitCodes, isLoopback, lockDirectory, UserError, urlHost } from '@agnes/config'
+import { createGate, defaultTenant } from './auth/gate.ts'
+import { type KeyRing, openKeyRing } from './auth/key-ring.ts'
+import { createQuotas } from './auth/quota.ts'
 import { createByteBudget } from './byte-budget.ts'
 import { listenGrpc } from './grpc/server.ts'
-import { defaultTenant, type HealthReport, listen } from './http/server.ts'
+import { type HealthReport, listen } from './http/server.ts'
 import { createIngest } from './ingest.ts'
 import { loadKeyFile } from './key-file.ts'
 import { createMetrics } from './metrics.ts'
@@ -24,7 +28,8 @@ export interface GatewayOptions {
     'dataDir' | 'host' | 'otlpPort' | 'otlpGrpcPort' | 'maxBodyBytes' | 'maxDecodedBytes' | 'clickhouseUrl'
   > &
     // Redaction is on unless told.
-    Partial<Pick<Config, 'tls' | 'redaction' | 'redactionRules' | 'redactionKeyFile'>>
+    Partial<Pick<Config, 'tls' | 'redaction' | 'redactionRules' | 'redactionKeyFile'>> &
+    Partial<Pick<Config, 'keys' | 'tenantRecordsPerSecond' | 'tenantBytesPerSecond'>>
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
   readonly log?: (line: string) => void
@@ -36,6 +41,10 @@ export interface GatewayOptions {
   readonly arriveWithinMs?: number
   /** Milliseconds between two looks at the files of TLS. */
   readonly tlsEveryMs?: number
+  /** Whether clients need a key; unless told they do when the address is not one of loopback. */
+  readonly needsKeys?: boolean
+  /** Milliseconds between two readings of the list of keys. */
+  readonly keysEveryMs?: number
 }
 
 export interface Gateway {
@@ -51,6 +60,8 @@ export interface Gateway {
 
 /** The insert under way gets this long when the gateway stops; its segment stays on disk if that is too short. */
 const drainMs = 8_000
+/** On loopback the start waits this long for the list of keys; until it is there, clients with a key are told to come again. */
+const keysWaitMs = 1_000
 /** Requests of the largest size that may be in memory at once; usual ones are a thousandth of it. */
 const requestsInMemory = 4
 
@@ -65,6 +76,31 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const directory = path.join(config.dataDir, 'spool')
   createDirectory(directory)
   const lock = await lockDirectory(directory, 'spool')
+  const ring = openKeyRing({
+    client: createAgnesClient({ url: clickhouseUrl, application: 'agnes-ingest-gateway', requestTimeoutMs: 5_000 }),
+    cacheFile: path.join(config.dataDir, 'keys-cache.json'),
+    configured: config.keys ?? [],
+    log,
+    ...(options.keysEveryMs === undefined ? {} : { everyMs: options.keysEveryMs }),
+  })
+  const open = !(options.needsKeys ?? !isLoopback(config.host))
+  await Promise.race([
+    ring.asked,
+    ...(open || ring.has('ingest') ? [pause(keysWaitMs, undefined, { ref: false })] : []),
+  ])
+  if (!open && !ring.has('ingest')) {
+    await ring.stop()
+    await lock.release()
+    throw nobodyMaySend(config.host)
+  }
+  const quotas = createQuotas({
+    tenantRates: {
+      recordsPerSecond: config.tenantRecordsPerSecond ?? 0,
+      bytesPerSecond: config.tenantBytesPerSecond ?? 0,
+    },
+    nowMs: () => performance.now(),
+  })
+  const gate = createGate({ ring, open, quotas })
   const nowNs = wallClock()
   const spool = await openSpool({
     directory,
@@ -99,7 +135,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     nowNs,
   })
 
-  const metrics = createMetrics({ ingest, spool, writer, nowNs })
+  const metrics = createMetrics({ ingest, spool, writer, ring, nowNs })
 
   function health(): HealthReport {
     const { failure, oldestReceivedAtNs, ...backlog } = spool.stats()
@@ -117,6 +153,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         redactionRules: rules.size,
         ...(rules.size === 0 ? {} : { redactionRuleSet: Buffer.from(rules.hash).toString('hex') }),
         notStored: { ...listener.notStored },
+        ...keyReport(ring),
       },
     }
   }
@@ -131,6 +168,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     arriveWithinMs: options.arriveWithinMs,
     tls,
     budget,
+    gate,
     ingest,
     health,
     metrics,
@@ -142,13 +180,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     limits,
     tls,
     budget,
+    gate,
     ingest,
-    tenant: defaultTenant,
     onNotStored: (signal) => {
       listener.notStored[signal]++
       metrics.notStored(signal)
     },
     onAnswered: (code, seconds) => metrics.request('grpc', code, seconds),
+    onRefused: metrics.refused,
     log,
   }).catch(async (error: unknown) => {
     await listener.close()
@@ -159,11 +198,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await spool.close()
     await writer.stop()
     await client.close()
+    await ring.stop()
     await lock.release()
     throw error
   }
 
-  const url = `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${listener.port}`
+  const url = `${tls === undefined ? 'http' : 'https'}://${urlHost(host)}:${listener.port}`
   const pulse: Pulse | undefined =
     options.heartbeatMs === 0
       ? undefined
@@ -186,10 +226,25 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const drained = writer.stop()
     await Promise.race([drained, new Promise((resolve) => setTimeout(resolve, drainMs).unref())])
     await client.close()
+    await ring.stop()
     await lock.release()
   }
 
   return { url, port: listener.port, grpcPort: grpc.port, health, stop }
+}
+
+/** Who may send, and how fresh that is. */
+function keyReport(ring: KeyRing): { keys: number; keysAgeSeconds?: number } {
+  const { keys, ageSeconds } = ring.stats()
+  return { keys, ...(ageSeconds === undefined ? {} : { keysAgeSeconds: ageSeconds }) }
+}
+
+function nobodyMaySend(host: string): UserError {
+  return new UserError(`AGNES_HOST=${host} opens the gateway to the network, and there is no key with scope ingest`, {
+    code: 'no_keys',
+    exitCode: exitCodes.usage,
+    hint: 'set AGNES_KEYS=app:ingest:<secret>, or start once with AGNES_HOST=127.0.0.1 and run "agnes keys create --scope ingest"',
+  })
 }
 
 /**

@@ -24,9 +24,15 @@ export interface Ingested {
 export interface Ingest {
   /**
    * Takes a log export request; resolves when it is on disk.
+   * @param onRecords told how many records there are as soon as that is known; not for a retry
    * @throws RequestError if it can't be understood, SpoolUnavailableError if it can't be made durable
    */
-  logs(body: Buffer, format: 'protobuf' | 'json', tenant: string): Promise<Ingested>
+  logs(
+    body: Buffer,
+    format: 'protobuf' | 'json',
+    tenant: string,
+    onRecords?: (records: number) => void,
+  ): Promise<Ingested>
   readonly counters: Readonly<IngestCounters>
 }
 
@@ -46,7 +52,12 @@ export function createIngest(options: IngestOptions): Ingest {
   const { spool, recent, hashOf, redaction, ruleSet, limits, nowNs } = options
   const counters: IngestCounters = { received: 0, duplicate: 0, rejected: 0 }
 
-  async function logs(body: Buffer, format: 'protobuf' | 'json', tenant: string): Promise<Ingested> {
+  async function logs(
+    body: Buffer,
+    format: 'protobuf' | 'json',
+    tenant: string,
+    onRecords: (records: number) => void = () => {},
+  ): Promise<Ingested> {
     if (body.length === 0 && format === 'protobuf') return { rejected: 0, notes: [] }
     const requestHash = hashOf(body, format, tenant)
     const before = recent.find(requestHash)
@@ -61,6 +72,7 @@ export function createIngest(options: IngestOptions): Ingest {
       redactor: redaction(tenant),
       ...(limits === undefined ? {} : { limits }),
     })
+    onRecords(rows.records + rows.rejected)
     return recent.remember(requestHash, store(rows, tenant, receivedAtNs, requestHash))
   }
 

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { TlsFiles } from '@agnes/config'
-import { startGateway } from '../../ingest-gateway/src/gateway.ts'
+import { type GatewayOptions, startGateway } from '../../ingest-gateway/src/gateway.ts'
 import { freePort } from './processes.ts'
 
 export interface SpoolOnlyGateway {
@@ -29,10 +29,16 @@ export interface SpoolOnlyOptions {
   readonly arriveWithinMs?: number
   /** None unless told. */
   readonly heartbeatMs?: number
+  readonly keys?: GatewayOptions['config']['keys']
+  readonly needsKeys?: boolean
+  readonly tenantRecordsPerSecond?: number
+  readonly tenantBytesPerSecond?: number
+  /** Kept when the gateway stops; one that is thrown away unless told. */
+  readonly dataDir?: string
 }
 
 export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Promise<SpoolOnlyGateway> {
-  const dataDir = await mkdtemp(path.join(tmpdir(), 'agnes-gateway-'))
+  const dataDir = options.dataDir ?? (await mkdtemp(path.join(tmpdir(), 'agnes-gateway-')))
   const logged: string[] = []
   const gateway = await startGateway({
     config: {
@@ -44,7 +50,11 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
       maxDecodedBytes: options.maxDecodedBytes ?? 64 * 1024 * 1024,
       clickhouseUrl: undefined,
       tls: options.tls,
+      keys: options.keys ?? [],
+      tenantRecordsPerSecond: options.tenantRecordsPerSecond ?? 0,
+      tenantBytesPerSecond: options.tenantBytesPerSecond ?? 0,
     },
+    ...(options.needsKeys === undefined ? {} : { needsKeys: options.needsKeys }),
     clickhouseUrl: `http://127.0.0.1:${await freePort()}/agnes`,
     heartbeatMs: options.heartbeatMs ?? 0,
     ...(options.arriveWithinMs === undefined ? {} : { arriveWithinMs: options.arriveWithinMs }),
@@ -59,7 +69,7 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
     counts: () => gateway.health().details as unknown as Counts,
     async stop() {
       await gateway.stop()
-      await rm(dataDir, { recursive: true })
+      if (options.dataDir === undefined) await rm(dataDir, { recursive: true })
     },
   }
 }

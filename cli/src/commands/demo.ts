@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { type Config, loadConfig, UserError } from '@agnes/config'
 import type { Telemetry } from '@agnes/instrumentation'
 import type { Command } from 'commander'
+import { gatewayHeaders } from '../admin-key.ts'
 import { wholeNumber } from '../arguments.ts'
 import { daysBefore, type Happening, simulate } from '../demo/simulation.ts'
 import { askGateway, gatewayAgent } from '../gateway-client.ts'
@@ -36,6 +37,7 @@ export function registerDemo(program: Command): void {
         serviceVersion: '1.42.0',
         environment: 'demo',
         endpoint: otlpUrl,
+        headers: gatewayHeaders(config),
         ...(agent && { agent }),
         maxQueueSize: queueSize,
         warn: (line) => {
@@ -102,7 +104,7 @@ interface GatewayCounters {
 
 async function counters(otlpUrl: string, config: Config): Promise<GatewayCounters> {
   try {
-    return await askGateway<GatewayCounters>(`${otlpUrl}/healthz`, config)
+    return (await askGateway<GatewayCounters>(`${otlpUrl}/healthz`, config)).page
   } catch (error) {
     throw new UserError(`no gateway answers at ${otlpUrl}`, {
       code: 'unreachable',

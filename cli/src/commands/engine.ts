@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { loadConfig } from '@agnes/config'
+import { engineHost, loadConfig } from '@agnes/config'
 import type { Command } from 'commander'
 import { runService } from '../service/run.ts'
 
@@ -15,7 +15,7 @@ export function registerEngine(program: Command): void {
         const { serveEngine } = await import('@agnes/clickhouse/engine')
         return serveEngine({
           dataDir: path.join(config.dataDir, 'clickhouse'),
-          host: config.host,
+          host: engineHost(config.host),
           port: config.clickhousePort,
         })
       }),
