@@ -88,7 +88,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     },
     nowMs: () => performance.now(),
   })
-  const gate = createGate({ ring, open, quotas })
+  const gate = createGate({ ring, open, quotas, log })
   const nowNs = wallClock()
   const spool = await openSpool({
     directory,

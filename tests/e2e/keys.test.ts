@@ -159,6 +159,16 @@ test('a change counts though no gateway takes its audit event, and that is said'
   await within5s(stdout.trim(), 200)
 })
 
+test('a shell that is set up to send with a key of its own lends it to no command', async () => {
+  const { stdout, stderr, code } = await run(process.execPath, [command, 'keys', 'create', '--scope', 'ingest'], {
+    AGNES_DATA_DIR: dataDir,
+    OTEL_EXPORTER_OTLP_HEADERS: 'Authorization=Bearer of-something-else',
+  })
+  expect(code).toBe(0)
+  expect(stderr).not.toContain('audit trail')
+  expect((await auditOf('keys.create', stdout.split('_')[1] ?? '')).params).toContain('ingest')
+})
+
 test('a key that is not there cannot be rotated', async () => {
   const { code, stderr } = await instance.agnes('keys', 'rotate', 'nobody00')
   expect({ code, stderr }).toEqual({

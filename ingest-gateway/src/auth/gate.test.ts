@@ -222,6 +222,11 @@ describe('many wrong keys from one address', () => {
   })
 })
 
+test('wrong keys are told of in the log, once a minute and without the keys', () => {
+  const told = far.logged.filter((line) => line.includes('wrong keys'))
+  expect(told).toEqual([expect.stringMatching(/^gateway: wrong keys: 1 since .* from .*127\.0\.0\.1$/)])
+})
+
 test('no header, however broken, is an error of ours or lets anybody in', async () => {
   const header = fc.string({ unit: fc.integer({ min: 0x20, max: 0x7e }).map((code) => String.fromCharCode(code)) })
   await fc.assert(
