@@ -4,6 +4,7 @@ import type { ApiKey } from '@agnes/clickhouse'
 import { type Config, loadConfig } from '@agnes/config'
 import type { Recorder } from '@agnes/instrumentation'
 import { gatewayHeaders } from './admin-key.ts'
+import { askGateway, gatewayAgent } from './gateway-client.ts'
 import { findInstance } from './instance.ts'
 import { version } from './version.ts'
 
@@ -53,14 +54,15 @@ export function describeKey(key: ApiKey) {
 export async function audit(fields: AuditFields, config: Config = loadConfig().config): Promise<boolean> {
   try {
     const { otlpUrl } = findInstance(config)
-    const response = await fetch(`${otlpUrl}/readyz`, { signal: AbortSignal.timeout(2_000) })
-    if (!response.ok) return false
+    await askGateway(`${otlpUrl}/readyz`, config)
     const { startTelemetry } = await import('@agnes/instrumentation')
+    const agent = gatewayAgent(config)
     const telemetry = startTelemetry({
       serviceName: 'agnes',
       serviceVersion: version,
       endpoint: otlpUrl,
       headers: gatewayHeaders(config),
+      ...(agent && { agent }),
       warn: () => {},
     })
     telemetry.recorder.audit(fields)

@@ -39,7 +39,8 @@ export function findInstance(config: Config): Instance {
       config.clickhouseUrl ??
       note?.clickhouseUrl ??
       `http://${urlHost(engineHost(config.host))}:${config.clickhousePort}/agnes`,
-    otlpUrl: note?.otlpUrl ?? `http://${urlHost(config.host)}:${config.otlpPort}`,
+    otlpUrl:
+      note?.otlpUrl ?? `${config.tls === undefined ? 'http' : 'https'}://${urlHost(config.host)}:${config.otlpPort}`,
   }
 }
 

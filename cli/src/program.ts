@@ -1,6 +1,7 @@
 /** The command tree, with errors in our own form: `agnes: …` and a hint, never commander's. */
 import { Command } from 'commander'
 import { commands } from './commands/registry.ts'
+import { harmless } from './output/text.ts'
 import { version } from './version.ts'
 
 export function createProgram(): Command {
@@ -27,5 +28,6 @@ function speakOurWay(command: Command, words: string): void {
 export function usageError(text: string, hint: string): string {
   const [first = '', second = ''] = text.trim().split('\n')
   const meant = /^\(Did you mean (.+)\?\)$/.exec(second)?.[1]
-  return `agnes: ${first.replace(/^error: /, '')}\n  hint: ${meant === undefined ? hint : `did you mean ${meant}?`}\n`
+  // It quotes what was typed, or pasted.
+  return `agnes: ${harmless(first.replace(/^error: /, ''))}\n  hint: ${meant === undefined ? hint : `did you mean ${meant}?`}\n`
 }

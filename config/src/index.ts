@@ -12,4 +12,4 @@ export {
   parseConfig,
   urlHost,
 } from './parse.ts'
-export { type Config, type Variable, type VariableName, variables } from './schema.ts'
+export { type Config, type TlsFiles, type Variable, type VariableName, variables } from './schema.ts'

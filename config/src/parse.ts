@@ -4,7 +4,7 @@ import { isIP } from 'node:net'
 import path from 'node:path'
 import { parseEnv } from 'node:util'
 import { exitCodes, UserError } from './errors.ts'
-import { type Config, type Variable, type VariableName, variables } from './schema.ts'
+import { type Config, type TlsFiles, type Variable, type VariableName, variables } from './schema.ts'
 
 export interface ConfigSource {
   readonly name: VariableName
@@ -46,11 +46,21 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
       hint: `${name}: ${variable.description}`,
     })
   }
+  const fileOf = (name: VariableName): string | undefined => {
+    const file = read(name) as string | undefined
+    return file === undefined ? undefined : path.resolve(cwd, file)
+  }
   const config: Config = {
     dataDir: path.resolve(cwd, read('AGNES_DATA_DIR') as string),
     host: read('AGNES_HOST') as string,
     otlpPort: read('AGNES_OTLP_PORT') as number,
     otlpGrpcPort: read('AGNES_OTLP_GRPC_PORT') as number,
+    tls: tlsFiles(
+      cwd,
+      read('AGNES_TLS_CERT_FILE') as string | undefined,
+      read('AGNES_TLS_KEY_FILE') as string | undefined,
+      read('AGNES_TLS_CLIENT_CA_FILE') as string | undefined,
+    ),
     clickhousePort: read('AGNES_CLICKHOUSE_PORT') as number,
     clickhouseUrl: read('CLICKHOUSE_URL') as string | undefined,
     clickhouseCluster: read('CLICKHOUSE_CLUSTER') as string | undefined,
@@ -59,6 +69,9 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     tenantRecordsPerSecond: read('AGNES_TENANT_RECORDS_PER_SECOND') as number,
     tenantBytesPerSecond: read('AGNES_TENANT_BYTES_PER_SECOND') as number,
     keys: (read('AGNES_KEYS') ?? []) as Config['keys'],
+    redaction: read('AGNES_REDACTION') === 'on',
+    redactionRules: fileOf('AGNES_REDACTION_RULES'),
+    redactionKeyFile: fileOf('AGNES_REDACTION_KEY_FILE'),
   }
   refuseContradictions(config)
   return { config, sources }
@@ -79,6 +92,28 @@ export function urlHost(host: string): string {
 /** Where the embedded engine binds: it asks nobody for a key, so it stays on loopback whatever AGNES_HOST says. */
 export function engineHost(host: string): string {
   return isLoopback(host) ? host : '127.0.0.1'
+}
+
+function tlsFiles(cwd: string, cert?: string, key?: string, clientCa?: string): TlsFiles | undefined {
+  if (cert !== undefined && key !== undefined) {
+    return {
+      certFile: path.resolve(cwd, cert),
+      keyFile: path.resolve(cwd, key),
+      clientCaFile: clientCa === undefined ? undefined : path.resolve(cwd, clientCa),
+    }
+  }
+  if (cert !== undefined) throw incompleteTls('AGNES_TLS_CERT_FILE', 'AGNES_TLS_KEY_FILE')
+  if (key !== undefined) throw incompleteTls('AGNES_TLS_KEY_FILE', 'AGNES_TLS_CERT_FILE')
+  if (clientCa === undefined) return undefined
+  throw incompleteTls('AGNES_TLS_CLIENT_CA_FILE', 'AGNES_TLS_CERT_FILE and AGNES_TLS_KEY_FILE')
+}
+
+function incompleteTls(set: string, missing: string): UserError {
+  return new UserError(`${set} is set, but ${missing} is not`, {
+    code: 'bad_config',
+    exitCode: exitCodes.usage,
+    hint: `set ${missing} too, or unset ${set} to go on without TLS`,
+  })
 }
 
 function refuseContradictions(config: Config): void {

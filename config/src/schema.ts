@@ -70,6 +70,24 @@ export const variables = {
     default: '4317',
     description: 'OTLP/gRPC port of the ingest gateway; 0 picks a free port.',
   },
+  AGNES_TLS_CERT_FILE: {
+    schema: z.string().min(1),
+    default: undefined,
+    description:
+      'Certificate (PEM, with its chain): OTLP/HTTP and OTLP/gRPC then speak TLS 1.2 or newer. Read again when it changes. Needs AGNES_TLS_KEY_FILE.',
+  },
+  AGNES_TLS_KEY_FILE: {
+    schema: z.string().min(1),
+    default: undefined,
+    description:
+      'Private key of the certificate (PEM, without passphrase); a file that everyone may read is refused. Needs AGNES_TLS_CERT_FILE.',
+  },
+  AGNES_TLS_CLIENT_CA_FILE: {
+    schema: z.string().min(1),
+    default: undefined,
+    description:
+      'Certificates (PEM) that sign those of clients: senders without such a certificate are refused (mutual TLS). Needs AGNES_TLS_CERT_FILE.',
+  },
   AGNES_CLICKHOUSE_PORT: {
     schema: port,
     default: '8123',
@@ -109,9 +127,32 @@ export const variables = {
     default: String(64 * 1024 * 1024),
     description: 'Largest request body after inflating, in bytes (the OTLP specification recommends 64 MiB).',
   },
+  AGNES_REDACTION: {
+    schema: z.enum(['on', 'off'], { error: 'must be on or off' }),
+    default: 'on',
+    description: 'Redaction of secrets before anything is written; `off` turns health yellow.',
+  },
+  AGNES_REDACTION_RULES: {
+    schema: z.string().min(1),
+    default: undefined,
+    description: 'YAML or JSON file with redaction rules beside the built-in ones (docs/redaction.md).',
+  },
+  AGNES_REDACTION_KEY_FILE: {
+    schema: z.string().min(1),
+    default: undefined,
+    description:
+      'File with the 32 bytes redacted values are marked with, made on first use; `<data>/redaction.key` unless set. Gateways that share it give equal secrets equal marks.',
+  },
 } as const satisfies Record<string, Variable>
 
 export type VariableName = keyof typeof variables
+
+/** Absolute paths of PEM files. */
+export interface TlsFiles {
+  readonly certFile: string
+  readonly keyFile: string
+  readonly clientCaFile: string | undefined
+}
 
 /** Effective configuration. Absolute paths, numbers as numbers, unset = undefined. */
 export interface Config {
@@ -119,6 +160,7 @@ export interface Config {
   readonly host: string
   readonly otlpPort: number
   readonly otlpGrpcPort: number
+  readonly tls: TlsFiles | undefined
   readonly clickhousePort: number
   readonly clickhouseUrl: string | undefined
   readonly clickhouseCluster: string | undefined
@@ -129,4 +171,7 @@ export interface Config {
   readonly tenantBytesPerSecond: number
   /** Of AGNES_KEYS. */
   readonly keys: readonly ConfiguredKey[]
+  readonly redaction: boolean
+  readonly redactionRules: string | undefined
+  readonly redactionKeyFile: string | undefined
 }

@@ -11,11 +11,15 @@ import { createByteBudget } from './byte-budget.ts'
 import { listenGrpc } from './grpc/server.ts'
 import { type HealthReport, listen } from './http/server.ts'
 import { createIngest } from './ingest.ts'
+import { loadKeyFile } from './key-file.ts'
 import { createMetrics } from './metrics.ts'
 import { type Pulse, startPulse } from './pulse.ts'
 import { createRecentRequests } from './recent-requests.ts'
-import { createRequestHash, loadRequestHashKey } from './request-hash.ts'
+import { createRedaction } from './redact/redactor.ts'
+import { loadRules, noRules } from './redact/rules.ts'
+import { createRequestHash } from './request-hash.ts'
 import { openSpool } from './spool/spool.ts'
+import { openTls } from './tls.ts'
 import { startWriter } from './writer/writer.ts'
 
 export interface GatewayOptions {
@@ -23,7 +27,19 @@ export interface GatewayOptions {
     Config,
     'dataDir' | 'host' | 'otlpPort' | 'otlpGrpcPort' | 'maxBodyBytes' | 'maxDecodedBytes' | 'clickhouseUrl'
   > &
-    Partial<Pick<Config, 'keys' | 'tenantRecordsPerSecond' | 'tenantBytesPerSecond'>>
+    // Redaction is on unless told.
+    Partial<
+      Pick<
+        Config,
+        | 'tls'
+        | 'redaction'
+        | 'redactionRules'
+        | 'redactionKeyFile'
+        | 'keys'
+        | 'tenantRecordsPerSecond'
+        | 'tenantBytesPerSecond'
+      >
+    >
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
   readonly log?: (line: string) => void
@@ -35,6 +51,10 @@ export interface GatewayOptions {
   readonly needsKeys?: boolean
   /** Milliseconds between two readings of the list of keys. */
   readonly keysEveryMs?: number
+  /** Milliseconds a request over HTTP may take to arrive. */
+  readonly arriveWithinMs?: number
+  /** Milliseconds between two looks at the files of TLS. */
+  readonly tlsEveryMs?: number
 }
 
 export interface Gateway {
@@ -48,6 +68,8 @@ export interface Gateway {
   stop(): Promise<void>
 }
 
+/** The gateway's own events are of the tenant that is there without keys. */
+const ownTenant = 'default'
 /** The insert under way gets this long when the gateway stops; its segment stays on disk if that is too short. */
 const drainMs = 8_000
 /** On loopback the start waits this long for the list of keys; until it is there, clients with a key are told to come again. */
@@ -61,6 +83,8 @@ const requestsInMemory = 4
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, clickhouseUrl, log = () => {} } = options
+  const rules = config.redaction === false ? noRules : await loadRules(config.redactionRules)
+  const tls = config.tls && openTls({ files: config.tls, log, everyMs: options.tlsEveryMs })
   const directory = path.join(config.dataDir, 'spool')
   createDirectory(directory)
   const lock = await lockDirectory(directory, 'spool')
@@ -77,9 +101,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     ...(open || ring.has('ingest') ? [pause(keysWaitMs, undefined, { ref: false })] : []),
   ])
   if (!open && !ring.has('ingest')) {
+    tls?.stop()
     await ring.stop()
     await lock.release()
     throw nobodyMaySend(config.host)
+  }
+  if (!isLoopback(config.host) && tls === undefined) {
+    log(
+      `gateway: ${config.host} speaks plain HTTP, so keys can be read on the way: set AGNES_TLS_CERT_FILE, or put TLS in front`,
+    )
   }
   const quotas = createQuotas({
     tenantRates: {
@@ -98,7 +128,17 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
   for (const hash of spool.recoveredHashes)
     void recent.remember(hash, Promise.resolve({ records: 0, rejected: 0, notes: [] }))
-  const ingest = createIngest({ spool, recent, hashOf: createRequestHash(loadRequestHashKey(directory)), nowNs })
+  const ingest = createIngest({
+    spool,
+    recent,
+    hashOf: createRequestHash(loadKeyFile(path.join(directory, 'request-hash.key'), 16)),
+    redaction: createRedaction(
+      rules,
+      loadKeyFile(config.redactionKeyFile ?? path.join(config.dataDir, 'redaction.key'), 32),
+    ),
+    ruleSet: rules.hash,
+    nowNs,
+  })
   const client = createAgnesClient({
     url: clickhouseUrl,
     application: 'agnes-ingest-gateway',
@@ -128,7 +168,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         stored: storedRecords,
         ...backlog,
         oldestSeconds: Math.max(0, Math.round(oldestSeconds * 10) / 10),
-        notStored: listener.notStored,
+        redactionRules: rules.size,
+        ...(rules.size === 0 ? {} : { redactionRuleSet: Buffer.from(rules.hash).toString('hex') }),
+        notStored: { ...listener.notStored },
         ...keyReport(ring),
       },
     }
@@ -141,6 +183,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     host,
     port: config.otlpPort,
     limits,
+    arriveWithinMs: options.arriveWithinMs,
+    tls,
     budget,
     gate,
     ingest,
@@ -152,6 +196,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     host,
     port: config.otlpGrpcPort,
     limits,
+    tls,
     budget,
     gate,
     ingest,
@@ -176,13 +221,23 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     throw error
   }
 
-  const url = `http://${urlHost(host)}:${listener.port}`
+  const url = `${tls === undefined ? 'http' : 'https'}://${urlHost(host)}:${listener.port}`
   const pulse: Pulse | undefined =
     options.heartbeatMs === 0
       ? undefined
-      : startPulse({ url, key: ring.ownKey, everyMs: options.heartbeatMs ?? 30_000, ingest, spool, writer, nowNs })
+      : startPulse({
+          url,
+          everyMs: options.heartbeatMs ?? 30_000,
+          ingest,
+          spool,
+          writer,
+          redactionRules: rules.size,
+          deliver: async (request) => void (await ingest.logs(Buffer.from(request), 'protobuf', ownTenant)),
+          nowNs,
+        })
 
   async function stop(): Promise<void> {
+    tls?.stop()
     await pulse?.stop()
     await Promise.all([listener.close(), grpc.close()])
     await spool.close()

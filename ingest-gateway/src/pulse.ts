@@ -1,6 +1,7 @@
 /**
- * The gateway's heartbeat: an `agnes.system` event with its counters, sent by OTLP to itself like anybody's event. So
- * the pulse that health shows has gone the whole way, and its absence says that the way is blocked.
+ * The gateway's heartbeat: an `agnes.system` event with its counters, an OTLP request like anybody's. It is handed over
+ * inside the process, so that it needs neither key nor certificate, and goes all the way from there: its absence in
+ * ClickHouse says that the way is blocked.
  */
 import type { Telemetry } from '@agnes/instrumentation'
 import type { Ingest } from './ingest.ts'
@@ -8,14 +9,15 @@ import type { Spool } from './spool/spool.ts'
 import type { SegmentLag, Writer } from './writer/writer.ts'
 
 export interface PulseOptions {
-  /** The gateway's own URL. */
+  /** The gateway's own URL, for the message. */
   readonly url: string
-  /** What it takes to send to it. */
-  readonly key: string
+  /** Takes an `ExportLogsServiceRequest` in protobuf. */
+  readonly deliver: (request: Uint8Array) => Promise<void>
   readonly everyMs: number
   readonly ingest: Ingest
   readonly spool: Spool
   readonly writer: Writer
+  readonly redactionRules: number
   /** Wall clock, nanoseconds since 1970. */
   readonly nowNs: () => bigint
 }
@@ -54,6 +56,7 @@ export function startPulse(options: PulseOptions): Pulse {
       backlogBytes,
       backlogRecords,
       oldestSeconds: oldestReceivedAtNs === undefined ? 0 : Math.max(0, Number(nowNs() - oldestReceivedAtNs) / 1e9),
+      redactionRules: options.redactionRules,
       ...(lagP99Ms === undefined ? {} : { lagP99Ms }),
     })
   }
@@ -64,8 +67,7 @@ export function startPulse(options: PulseOptions): Pulse {
     if (stopped) return
     telemetry = startTelemetry({
       serviceName: 'agnes-ingest-gateway',
-      endpoint: options.url,
-      headers: { Authorization: `Bearer ${options.key}` },
+      deliver: options.deliver,
       warn: () => {},
     })
     telemetry.recorder.system({ component, event: 'start', message: `listening on ${options.url}` })

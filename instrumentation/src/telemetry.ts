@@ -2,10 +2,13 @@
  * Start-up: the OpenTelemetry SDK with one log pipeline to an OTLP/HTTP endpoint, bounded in memory and in patience.
  * Standard OTEL_* variables are honoured where no option is given. @see OpenTelemetry environment variable specification
  */
+import type { Agent } from 'node:http'
 import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api'
 import { logs } from '@opentelemetry/api-logs'
 import { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-proto'
+import { ProtobufLogsSerializer } from '@opentelemetry/otlp-transformer'
 import { detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
+import type { LogRecordExporter } from '@opentelemetry/sdk-logs'
 import { NodeSDK } from '@opentelemetry/sdk-node'
 import { ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions'
 import { createLogPipeline, type LossStats } from './log-pipeline.ts'
@@ -20,6 +23,10 @@ export interface TelemetryOptions {
   /** Base URL of an OTLP/HTTP receiver; else OTEL_EXPORTER_OTLP_(LOGS_)ENDPOINT, else http://127.0.0.1:4318. */
   readonly endpoint?: string
   readonly headers?: Readonly<Record<string, string>>
+  /** Opens the connections, e.g. an agent of node:https that trusts a certificate of your own. */
+  readonly agent?: Agent
+  /** Takes each `ExportLogsServiceRequest` in protobuf instead of a connection; rejects if it could not. */
+  readonly deliver?: (request: Uint8Array) => Promise<void>
   /** Records that may wait; beyond it the newest are dropped. */
   readonly maxQueueSize?: number
   /** Milliseconds a record waits for others to travel with. */
@@ -48,11 +55,7 @@ export function startTelemetry(options: TelemetryOptions = {}): Telemetry {
     logLevel: DiagLogLevel.ERROR,
     suppressOverrideMessage: true,
   })
-  const exporter = new OTLPLogExporter({
-    ...(options.endpoint === undefined ? {} : { url: `${options.endpoint.replace(/\/+$/, '')}/v1/logs` }),
-    ...(options.headers === undefined ? {} : { headers: { ...options.headers } }),
-    timeoutMillis: exportTimeoutMs,
-  })
+  const exporter = options.deliver === undefined ? httpExporter(options) : handOver(options.deliver)
   const maxQueueSize = options.maxQueueSize ?? 2_048
   const pipeline = createLogPipeline(
     exporter,
@@ -105,6 +108,29 @@ export function startTelemetry(options: TelemetryOptions = {}): Telemetry {
       return stopped
     },
     stats: pipeline.stats,
+  }
+}
+
+function httpExporter({ endpoint, headers, agent }: TelemetryOptions): LogRecordExporter {
+  return new OTLPLogExporter({
+    ...(endpoint === undefined ? {} : { url: `${endpoint.replace(/\/+$/, '')}/v1/logs` }),
+    ...(headers === undefined ? {} : { headers: { ...headers } }),
+    ...(agent === undefined ? {} : { httpAgentOptions: () => agent }),
+    timeoutMillis: exportTimeoutMs,
+  })
+}
+
+function handOver(deliver: (request: Uint8Array) => Promise<void>): LogRecordExporter {
+  return {
+    export(records, done) {
+      // 0 and 1 are ExportResultCode.SUCCESS and FAILED.
+      deliver(ProtobufLogsSerializer.serializeRequest(records) ?? new Uint8Array()).then(
+        () => done({ code: 0 }),
+        (error: Error) => done({ code: 1, error }),
+      )
+    },
+    forceFlush: () => Promise.resolve(),
+    shutdown: () => Promise.resolve(),
   }
 }
 

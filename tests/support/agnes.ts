@@ -42,9 +42,18 @@ export interface RunningAgnes {
   interrupt(): Promise<number | null>
 }
 
-/** `agnes up` on a data directory; resolves when it has printed its ports. */
-export async function startAgnes(dataDir: string): Promise<RunningAgnes> {
-  const env = { AGNES_DATA_DIR: dataDir, AGNES_OTLP_PORT: '0', AGNES_OTLP_GRPC_PORT: '0', AGNES_CLICKHOUSE_PORT: '0' }
+/**
+ * `agnes up` on a data directory; resolves when it has printed its ports.
+ * @param settings further variables, of the commands too
+ */
+export async function startAgnes(dataDir: string, settings: NodeJS.ProcessEnv = {}): Promise<RunningAgnes> {
+  const env = {
+    ...settings,
+    AGNES_DATA_DIR: dataDir,
+    AGNES_OTLP_PORT: '0',
+    AGNES_OTLP_GRPC_PORT: '0',
+    AGNES_CLICKHOUSE_PORT: '0',
+  }
   const child = spawn(process.execPath, [command, 'up', '--print-ports', 'json'], {
     cwd: repository,
     env: { PATH: process.env.PATH ?? '', ...env },
@@ -57,9 +66,9 @@ export async function startAgnes(dataDir: string): Promise<RunningAgnes> {
   const ports = await firstLine(child, () => stderr)
   const { otlp, clickhouse } = JSON.parse(ports) as { otlp: number; clickhouse: number }
   return {
-    otlpUrl: `http://127.0.0.1:${otlp}`,
+    otlpUrl: `${settings.AGNES_TLS_CERT_FILE === undefined ? 'http' : 'https'}://127.0.0.1:${otlp}`,
     clickhouseUrl: `http://127.0.0.1:${clickhouse}/agnes`,
-    agnes: (...args) => run(process.execPath, [command, ...args], { AGNES_DATA_DIR: dataDir }),
+    agnes: (...args) => run(process.execPath, [command, ...args], { ...settings, AGNES_DATA_DIR: dataDir }),
     async interrupt() {
       if (child.exitCode === null && child.signalCode === null) {
         child.kill('SIGINT')

@@ -10,7 +10,6 @@ export const openGate = createGate({
   ring: {
     find: () => ({ kind: 'unknown' }),
     has: () => false,
-    ownKey: '',
     asked: Promise.resolve(),
     stats: () => ({ keys: 0, ageSeconds: undefined }),
     stop: async () => {},

@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import type { TlsFiles } from '@agnes/config'
 import { type GatewayOptions, startGateway } from '../../ingest-gateway/src/gateway.ts'
 import { freePort } from './processes.ts'
 
@@ -12,8 +13,12 @@ export interface SpoolOnlyGateway {
   /** Lines the gateway logged. */
   readonly logged: readonly string[]
   /** Numbers of `/healthz`, of which `backlogRecords` are the records on disk. */
-  counts(): Record<'received' | 'duplicate' | 'rejected' | 'backlogRecords', number>
+  counts(): Counts
   stop(): Promise<void>
+}
+
+type Counts = Record<'received' | 'duplicate' | 'rejected' | 'backlogRecords', number> & {
+  readonly notStored: { readonly traces: number; readonly metrics: number }
 }
 
 export interface SpoolOnlyOptions {
@@ -25,6 +30,11 @@ export interface SpoolOnlyOptions {
   readonly tenantBytesPerSecond?: number
   /** Kept when the gateway stops; one that is thrown away unless told. */
   readonly dataDir?: string
+  readonly tls?: TlsFiles
+  readonly tlsEveryMs?: number
+  readonly arriveWithinMs?: number
+  /** None unless told. */
+  readonly heartbeatMs?: number
 }
 
 export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Promise<SpoolOnlyGateway> {
@@ -42,10 +52,13 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
       keys: options.keys ?? [],
       tenantRecordsPerSecond: options.tenantRecordsPerSecond ?? 0,
       tenantBytesPerSecond: options.tenantBytesPerSecond ?? 0,
+      tls: options.tls,
     },
     ...(options.needsKeys === undefined ? {} : { needsKeys: options.needsKeys }),
     clickhouseUrl: `http://127.0.0.1:${await freePort()}/agnes`,
-    heartbeatMs: 0,
+    heartbeatMs: options.heartbeatMs ?? 0,
+    ...(options.arriveWithinMs === undefined ? {} : { arriveWithinMs: options.arriveWithinMs }),
+    ...(options.tlsEveryMs === undefined ? {} : { tlsEveryMs: options.tlsEveryMs }),
     log: (line) => logged.push(line),
   })
   return {
@@ -53,7 +66,7 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
     grpcPort: gateway.grpcPort,
     url: gateway.url,
     logged,
-    counts: () => gateway.health().details as ReturnType<SpoolOnlyGateway['counts']>,
+    counts: () => gateway.health().details as unknown as Counts,
     async stop() {
       await gateway.stop()
       if (options.dataDir === undefined) await rm(dataDir, { recursive: true })

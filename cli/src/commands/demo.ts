@@ -1,10 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { loadConfig, UserError } from '@agnes/config'
+import { type Config, loadConfig, UserError } from '@agnes/config'
 import type { Telemetry } from '@agnes/instrumentation'
 import type { Command } from 'commander'
 import { gatewayHeaders } from '../admin-key.ts'
 import { wholeNumber } from '../arguments.ts'
 import { daysBefore, type Happening, simulate } from '../demo/simulation.ts'
+import { askGateway, gatewayAgent } from '../gateway-client.ts'
 import { findInstance } from '../instance.ts'
 import { startProgress } from '../output/progress.ts'
 import { log } from '../output/streams.ts'
@@ -27,8 +28,9 @@ export function registerDemo(program: Command): void {
     .action(async (options: DemoOptions) => {
       const { config } = loadConfig()
       const { otlpUrl } = findInstance(config)
+      const before = (await counters(otlpUrl, config)).received
+      const agent = gatewayAgent(config)
       const headers = gatewayHeaders(config)
-      const before = await receivedBy(otlpUrl, headers)
       const { startTelemetry } = await import('@agnes/instrumentation')
       let failure: string | undefined
       const telemetry = startTelemetry({
@@ -37,6 +39,7 @@ export function registerDemo(program: Command): void {
         environment: 'demo',
         endpoint: otlpUrl,
         headers,
+        ...(agent && { agent }),
         maxQueueSize: queueSize,
         warn: (line) => {
           failure = line
@@ -45,7 +48,7 @@ export function registerDemo(program: Command): void {
       const now = new Date()
       const happenings = simulate({ seed: options.seed, since: daysBefore(now, options.days), until: now })
       await send(happenings, telemetry, () => failure)
-      await stored(otlpUrl, headers, before + happenings.length)
+      await stored(otlpUrl, config, before + happenings.length)
       log(`sent ${happenings.length} events of ${options.days} days, all acknowledged and stored`)
       if (options.live) await live(options.seed, now, telemetry)
       await telemetry.shutdown()
@@ -100,12 +103,9 @@ interface GatewayCounters {
   readonly backlogRecords: number
 }
 
-type Headers = Readonly<Record<string, string>>
-
-async function counters(otlpUrl: string, headers: Headers): Promise<GatewayCounters> {
+async function counters(otlpUrl: string, config: Config): Promise<GatewayCounters> {
   try {
-    const response = await fetch(`${otlpUrl}/healthz`, { headers, signal: AbortSignal.timeout(5_000) })
-    return (await response.json()) as GatewayCounters
+    return await askGateway<GatewayCounters>(`${otlpUrl}/healthz`, config)
   } catch (error) {
     throw new UserError(`no gateway answers at ${otlpUrl}`, {
       code: 'unreachable',
@@ -115,14 +115,10 @@ async function counters(otlpUrl: string, headers: Headers): Promise<GatewayCount
   }
 }
 
-async function receivedBy(otlpUrl: string, headers: Headers): Promise<number> {
-  return (await counters(otlpUrl, headers)).received
-}
-
 /** Waits until the gateway has received that many records and has none left to store. */
-async function stored(otlpUrl: string, headers: Headers, received: number): Promise<void> {
+async function stored(otlpUrl: string, config: Config, received: number): Promise<void> {
   for (;;) {
-    const now = await counters(otlpUrl, headers)
+    const now = await counters(otlpUrl, config)
     if (now.received >= received && now.backlogRecords === 0) return
     await pause(100)
   }

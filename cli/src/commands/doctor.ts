@@ -3,6 +3,7 @@ import path from 'node:path'
 import { type Config, type ConfigSource, exitCodes, loadConfig } from '@agnes/config'
 import type { Command } from 'commander'
 import { gatewayHeaders } from '../admin-key.ts'
+import { askGateway, gatewayAgent } from '../gateway-client.ts'
 import { findInstance } from '../instance.ts'
 import { renderTable } from '../output/table.ts'
 import { version } from '../version.ts'
@@ -30,17 +31,16 @@ export function registerDoctor(program: Command): void {
     .action(async ({ json }: { json?: boolean }) => {
       const { config, sources } = loadConfig()
       const { otlpUrl } = findInstance(config)
-      const headers = gatewayHeaders(config)
       const findings = [
         nodeVersion(process.versions.node),
         ...dataDirectory(config),
         ...adminKey(config),
         ...(await clickhouse(config)),
-        await gateway(otlpUrl, headers),
+        await gateway(otlpUrl, config),
       ]
       if (json) process.stdout.write(`${JSON.stringify({ version, findings, configuration: sources }, null, 2)}\n`)
       else print(findings, sources)
-      await record(findings, otlpUrl, headers)
+      await record(findings, otlpUrl, config)
       process.exitCode = findings.some(({ status }) => status === 'problem') ? exitCodes.failure : exitCodes.done
     })
 }
@@ -174,18 +174,18 @@ async function migrations(
   }
 }
 
-async function gateway(otlpUrl: string, headers: Readonly<Record<string, string>>): Promise<Finding> {
+async function gateway(otlpUrl: string, config: Config): Promise<Finding> {
   try {
-    const response = await fetch(`${otlpUrl}/healthz`, { headers, signal: AbortSignal.timeout(5_000) })
-    const health = (await response.json()) as {
-      ready: boolean
+    const health = await askGateway<{
+      /** Missing where we are refused. */
+      ready?: boolean
       /** Missing where we may not see details. */
       backlogRecords?: number
       spoolFailure?: string
       clickhouseFailure?: string
-    }
+    }>(`${otlpUrl}/healthz`, config)
     const check = 'gateway'
-    if (response.ok && !health.ready) {
+    if (health.ready === false) {
       return {
         check,
         status: 'problem',
@@ -198,16 +198,15 @@ async function gateway(otlpUrl: string, headers: Readonly<Record<string, string>
       return { check, status: 'warning', detail, advice: 'nothing is lost; bring ClickHouse back' }
     }
     if (health.backlogRecords === undefined) {
-      const detail = response.ok ? `${otlpUrl}; it tells details only with a key` : `${otlpUrl} refuses our admin key`
+      const detail = health.ready ? `${otlpUrl}; it tells details only with a key` : `${otlpUrl} refuses our admin key`
       return { check, status: 'warning', detail, advice: 'see "agnes keys list", and AGNES_DATA_DIR/admin.key' }
     }
     return { check, status: 'ok', detail: `${otlpUrl}, ${health.backlogRecords} records waiting` }
   } catch (error) {
-    const cause = (error as Error).cause as Error | undefined
     return {
       check: 'gateway',
       status: 'problem',
-      detail: `no answer at ${otlpUrl}: ${cause?.message ?? (error as Error).message}`,
+      detail: `no answer at ${otlpUrl}: ${(error as Error).message}`,
       advice: 'run "agnes up"',
     }
   }
@@ -234,18 +233,16 @@ function print(findings: readonly Finding[], sources: readonly ConfigSource[]): 
 }
 
 /** Health shows how many warnings the last run found. */
-async function record(
-  findings: readonly Finding[],
-  otlpUrl: string,
-  headers: Readonly<Record<string, string>>,
-): Promise<void> {
+async function record(findings: readonly Finding[], otlpUrl: string, config: Config): Promise<void> {
   if (findings.some(({ check, status }) => check === 'gateway' && status === 'problem')) return
   const { startTelemetry } = await import('@agnes/instrumentation')
+  const agent = gatewayAgent(config)
   const telemetry = startTelemetry({
     serviceName: 'agnes',
     serviceVersion: version,
     endpoint: otlpUrl,
-    headers,
+    headers: gatewayHeaders(config),
+    ...(agent && { agent }),
     warn: () => {},
   })
   const warnings = findings.filter(({ status }) => status !== 'ok')

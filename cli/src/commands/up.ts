@@ -6,6 +6,7 @@ import { type Command, Option } from 'commander'
 import { adminKeyFile, ensureAdminKey, gatewayHeaders } from '../admin-key.ts'
 import { keyAudit } from '../audit.ts'
 import { explain } from '../connect.ts'
+import { gatewayAgent } from '../gateway-client.ts'
 import { type Instance, writeRunNote } from '../instance.ts'
 import { goOnWithoutReader, log } from '../output/streams.ts'
 import type { ReadyMessage } from '../service/messages.ts'
@@ -53,7 +54,7 @@ async function up(config: Config, printPorts: boolean): Promise<void> {
   goOnWithoutReader()
   createDataDir(config)
   const { requested, stopped, onSecond } = watchStopSignals()
-  const lifecycle = createLifecycle()
+  const lifecycle = createLifecycle(gatewayAgent(config))
   /** In the order they stop: the gateway's last insert still needs the engine. */
   const services: Supervised[] = []
   let forgetInstance = (): void => {}

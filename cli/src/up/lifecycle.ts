@@ -2,6 +2,7 @@
  * What happens to the services, as events of our own in the timeline. The supervisor outlives the gateway, so its
  * events wait (a bounded number of them) until there is one to send them to. Nothing here can fail the command.
  */
+import type { Agent } from 'node:http'
 import type { Recorder, Telemetry } from '@agnes/instrumentation'
 import type { AuditFields } from '../audit.ts'
 import { version } from '../version.ts'
@@ -27,7 +28,8 @@ interface Occurrence {
 
 const maxWaiting = 100
 
-export function createLifecycle(): Lifecycle {
+/** @param agent opens the connections to the gateway */
+export function createLifecycle(agent: Agent | undefined): Lifecycle {
   let telemetry: Telemetry | undefined
   let connecting: Promise<void> | undefined
   let waiting: Occurrence[] = []
@@ -51,6 +53,7 @@ export function createLifecycle(): Lifecycle {
       serviceVersion: version,
       endpoint: otlpUrl,
       headers,
+      ...(agent && { agent }),
       warn: () => {},
     })
     if (!held) sendWaiting()

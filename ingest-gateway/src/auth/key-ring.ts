@@ -1,5 +1,5 @@
 /**
- * The keys this gateway knows: those of the environment, its own, and those of ClickHouse, which it asks again and again
+ * The keys this gateway knows: those of the environment, and those of ClickHouse, which it asks again and again
  * so that a new key works and a revoked one stops within seconds, on every machine. The last answer (hashes, never
  * secrets) is kept beside the spool: a gateway that starts while ClickHouse is away knows its clients all the same.
  */
@@ -17,8 +17,6 @@ export interface KeyHolder {
   /** Limits of the key itself; 0 = none. */
   readonly recordsPerSecond: number
   readonly bytesPerSecond: number
-  /** The gateway itself: no quota stops its heartbeat. */
-  readonly unlimited?: boolean
 }
 
 export type Found =
@@ -40,8 +38,6 @@ export interface KeyRing {
   find(bearer: string): Found
   /** Whether a key that names this scope is known. */
   has(scope: Scope): boolean
-  /** What the gateway's own events are sent with. */
-  readonly ownKey: string
   /** Resolves when ClickHouse was asked once, with or without an answer. */
   readonly asked: Promise<void>
   stats(): KeyRingStats
@@ -63,8 +59,7 @@ const defaultEveryMs = 2_000
 const rewriteCacheMs = 60_000
 
 export function openKeyRing({ client, cacheFile, configured, everyMs = defaultEveryMs, log }: KeyRingOptions): KeyRing {
-  const ownKey = `own_${randomBytes(32).toString('hex')}`
-  const fixed = [...configured.map(holderOfConfigured), ownHolder(ownKey)]
+  const fixed = configured.map(holderOfConfigured)
   let listed: ReadonlyMap<string, ApiKey> = new Map()
   let readAtMs: number | undefined
   let cached = ''
@@ -134,9 +129,8 @@ export function openKeyRing({ client, cacheFile, configured, everyMs = defaultEv
   return {
     find,
     has: (scope) =>
-      fixed.some(({ holder }) => holder.keyId !== ownKeyId && holder.scopes.includes(scope)) ||
+      fixed.some(({ holder }) => holder.scopes.includes(scope)) ||
       [...listed.values()].some((key) => key.scopes.includes(scope) && isLive(key, Date.now())),
-    ownKey,
     asked: running,
     stats: () => ({
       keys: configured.length + listed.size,
@@ -173,7 +167,6 @@ function isLive({ expiresAt, revokedAt }: ApiKey, nowMs: number): boolean {
 
 /** Of no secret anybody has. */
 const noHash = randomBytes(32).toString('hex')
-const ownKeyId = 'own'
 
 function holderOf({ id, tenant, scopes, recordsPerSecond, bytesPerSecond }: ApiKey): KeyHolder {
   return { keyId: id, tenant, scopes, recordsPerSecond, bytesPerSecond }
@@ -187,14 +180,6 @@ interface Fixed {
 function holderOfConfigured({ name, tenant, scopes, secret }: ConfiguredKey): Fixed {
   const holder = { keyId: `env:${name}`, tenant, scopes, recordsPerSecond: 0, bytesPerSecond: 0 }
   return { digest: sha256(secret), holder }
-}
-
-function ownHolder(secret: string): Fixed {
-  const scopes = ['ingest'] as const
-  return {
-    digest: sha256(secret),
-    holder: { keyId: ownKeyId, tenant: 'default', scopes, recordsPerSecond: 0, bytesPerSecond: 0, unlimited: true },
-  }
 }
 
 function sha256(text: string): Buffer {

@@ -93,7 +93,6 @@ describe('a bucket', () => {
     quotas.charge({ ...unlimited, keyId: 'one' }, 1, 1_000)
     expect(quotas.wait({ ...unlimited, keyId: 'two' })).toBe(3)
     expect(quotas.wait({ ...unlimited, tenant: 'other' })).toBeUndefined()
-    expect(quotas.wait({ ...unlimited, unlimited: true })).toBeUndefined()
   })
 })
 
@@ -151,21 +150,6 @@ describe('a tenant that sends more than it may', () => {
     expect(new Set(quiet)).toEqual(new Set([200]))
     expect(Math.max(...latencies)).toBeLessThan(5_000)
   })
-})
-
-test("the gateway's own events are taken whatever the tenant default has spent", async () => {
-  const quotas = createQuotas({ tenantRates: { recordsPerSecond: 1, bytesPerSecond: 1 }, nowMs: () => 0 })
-  const own = {
-    keyId: 'own',
-    tenant: 'default',
-    scopes: ['ingest'],
-    recordsPerSecond: 0,
-    bytesPerSecond: 0,
-    unlimited: true,
-  } as const
-  quotas.charge({ ...own, unlimited: false }, 100, 100)
-  expect(quotas.wait({ ...own, unlimited: false })).toBe(3)
-  expect(quotas.wait(own)).toBeUndefined()
 })
 
 describe('P20: of what is refused for its headers at most 64 KiB are read', () => {

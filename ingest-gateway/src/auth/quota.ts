@@ -66,7 +66,6 @@ export function createQuotas({ tenantRates, nowMs }: QuotaOptions): Quotas {
 
   return {
     wait(holder) {
-      if (holder.unlimited) return undefined
       const waits = limitsOf(holder).flatMap(({ name, perSecond }) => {
         const { tokens } = filled(name, perSecond)
         return tokens > 0 ? [] : [Math.ceil(-tokens / perSecond)]
@@ -75,7 +74,6 @@ export function createQuotas({ tenantRates, nowMs }: QuotaOptions): Quotas {
       return Math.min(longestWaitSeconds, Math.max(1, ...waits))
     },
     charge(holder, records, bytes) {
-      if (holder.unlimited) return
       for (const { name, perSecond, unit } of limitsOf(holder)) {
         filled(name, perSecond).tokens -= unit === 'records' ? records : bytes
       }

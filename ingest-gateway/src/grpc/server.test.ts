@@ -1,8 +1,9 @@
 /** OTLP/gRPC as its clients see it: the library's own client with bytes, and OpenTelemetry's exporter. */
 import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:net'
-import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js'
+import { status } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { connectGrpc, type GrpcClient } from '../../../tests/support/grpc-client.ts'
 import { openGate } from '../../../tests/support/open-gate.ts'
 import {
   decodeExportLogsResponse,
@@ -17,38 +18,15 @@ import { listenGrpc } from './server.ts'
 
 const maxDecodedBytes = 4 * 1024 * 1024
 let gateway: SpoolOnlyGateway
-let client: Client
+let client: GrpcClient
 beforeAll(async () => {
   gateway = await startSpoolOnlyGateway({ maxDecodedBytes })
-  client = connect(gateway.grpcPort)
+  client = connectGrpc(gateway.grpcPort)
 })
 afterAll(async () => {
   client.close()
   await gateway.stop()
 })
-
-function connect(port: number, compression: 'none' | 'gzip' = 'none'): Client {
-  return new Client(`127.0.0.1:${port}`, credentials.createInsecure(), {
-    'grpc.max_send_message_length': -1,
-    // grpc_compression_algorithm: 0 none, 2 gzip.
-    'grpc.default_compression_algorithm': compression === 'gzip' ? 2 : 0,
-  })
-}
-
-const logs = 'logs.v1.LogsService'
-
-/** @throws ServiceError */
-function call(target: Client, body: Uint8Array, service = logs): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    target.makeUnaryRequest(
-      `/opentelemetry.proto.collector.${service}/Export`,
-      (bytes: Uint8Array) => Buffer.from(bytes),
-      (bytes) => bytes,
-      body,
-      (error: ServiceError | null, answer?: Buffer) => (error === null ? resolve(answer as Buffer) : reject(error)),
-    )
-  })
-}
 
 let sent = 0
 function fresh(records = 1): ExportLogsRequest {
@@ -58,7 +36,7 @@ function fresh(records = 1): ExportLogsRequest {
 
 async function stored(body: Uint8Array): Promise<number> {
   const before = gateway.counts().backlogRecords
-  await call(client, body)
+  await client.export(body)
   return gateway.counts().backlogRecords - before
 }
 
@@ -69,7 +47,7 @@ describe('Export of logs', () => {
 
   test('many calls at once are all taken', async () => {
     const before = gateway.counts().backlogRecords
-    await Promise.all(Array.from({ length: 300 }, () => call(client, encodeExportLogsRequest(fresh()))))
+    await Promise.all(Array.from({ length: 300 }, () => client.export(encodeExportLogsRequest(fresh()))))
     expect(gateway.counts().backlogRecords - before).toBe(300)
   })
 
@@ -92,7 +70,7 @@ describe('Export of logs', () => {
     const attributes = Array.from({ length: 1_025 }, () => ({ key: 'k' }))
     const logRecords = [{ attributes }, { body: { stringValue: `good ${++sent}` } }]
     const before = gateway.counts().backlogRecords
-    const answer = await call(client, encodeExportLogsRequest({ resourceLogs: [{ scopeLogs: [{ logRecords }] }] }))
+    const answer = await client.export(encodeExportLogsRequest({ resourceLogs: [{ scopeLogs: [{ logRecords }] }] }))
     expect(decodeExportLogsResponse(answer)).toEqual({
       partialSuccess: {
         rejectedLogRecords: 1n,
@@ -108,17 +86,17 @@ describe('Export of logs', () => {
     ['over the limit', () => new Uint8Array(maxDecodedBytes + 1), status.RESOURCE_EXHAUSTED, /larger than max/],
   ])('%s is refused for good', async (_what, body, code, details) => {
     const before = gateway.counts().backlogRecords
-    await expect(call(client, body())).rejects.toMatchObject({ code, details: expect.stringMatching(details) })
+    await expect(client.export(body())).rejects.toMatchObject({ code, details: expect.stringMatching(details) })
     expect(gateway.counts().backlogRecords).toBe(before)
     expect(await stored(encodeExportLogsRequest(fresh()))).toBe(1)
   })
 
   test('gzip is inflated within the limit only', async () => {
-    const zipping = connect(gateway.grpcPort, 'gzip')
+    const zipping = connectGrpc(gateway.grpcPort, { compression: 'gzip' })
     const before = gateway.counts().backlogRecords
-    await call(zipping, encodeExportLogsRequest(fresh(4)))
+    await zipping.export(encodeExportLogsRequest(fresh(4)))
     expect(gateway.counts().backlogRecords - before).toBe(4)
-    await expect(call(zipping, new Uint8Array(64 * 1024 * 1024))).rejects.toMatchObject({
+    await expect(zipping.export(new Uint8Array(64 * 1024 * 1024))).rejects.toMatchObject({
       code: status.RESOURCE_EXHAUSTED,
     })
     zipping.close()
@@ -127,13 +105,13 @@ describe('Export of logs', () => {
 
 test('traces and metrics are accepted, counted and not stored', async () => {
   const before = gateway.counts().backlogRecords
-  await call(client, encodeExportLogsRequest(fresh()), 'trace.v1.TraceService')
-  await call(client, encodeExportLogsRequest(fresh()), 'metrics.v1.MetricsService')
+  await client.export(encodeExportLogsRequest(fresh()), 'trace.v1.TraceService')
+  await client.export(encodeExportLogsRequest(fresh()), 'metrics.v1.MetricsService')
   expect(gateway.counts()).toMatchObject({ backlogRecords: before, notStored: { traces: 1, metrics: 1 } })
 })
 
 test('a method we do not have is UNIMPLEMENTED', async () => {
-  await expect(call(client, new Uint8Array(), 'profiles.v1.ProfilesService')).rejects.toMatchObject({
+  await expect(client.export(new Uint8Array(), 'profiles.v1.ProfilesService')).rejects.toMatchObject({
     code: status.UNIMPLEMENTED,
   })
 })
@@ -151,7 +129,7 @@ test("OpenTelemetry's own exporter delivers", async () => {
 })
 
 describe('a gateway in trouble', () => {
-  async function withIngest(logs: Ingest['logs'], work: (client: Client, lines: string[]) => Promise<void>) {
+  async function withIngest(logs: Ingest['logs'], work: (client: GrpcClient, lines: string[]) => Promise<void>) {
     const lines: string[] = []
     const listener = await listenGrpc({
       host: '127.0.0.1',
@@ -165,7 +143,7 @@ describe('a gateway in trouble', () => {
       onRefused: () => {},
       log: (line) => lines.push(line),
     })
-    const own = connect(listener.port)
+    const own = connectGrpc(listener.port)
     await work(own, lines)
     own.close()
     await listener.close()
@@ -174,7 +152,7 @@ describe('a gateway in trouble', () => {
   test('a disk that cannot be written is UNAVAILABLE: clients try again', async () => {
     const fails = (): Promise<Ingested> => Promise.reject(new SpoolUnavailableError('the disk is full'))
     await withIngest(fails, async (own) => {
-      await expect(call(own, new Uint8Array([1]))).rejects.toMatchObject({
+      await expect(own.export(new Uint8Array([1]))).rejects.toMatchObject({
         code: status.UNAVAILABLE,
         details: expect.stringContaining('nothing was stored, try again'),
       })
@@ -184,7 +162,7 @@ describe('a gateway in trouble', () => {
   test('an error of ours is UNAVAILABLE too, logged, and no secret of ours is told', async () => {
     const fails = (): Promise<Ingested> => Promise.reject(new Error('secret detail'))
     await withIngest(fails, async (own, lines) => {
-      const failed = call(own, new Uint8Array([1]))
+      const failed = own.export(new Uint8Array([1]))
       await expect(failed).rejects.toMatchObject({ code: status.UNAVAILABLE })
       await expect(failed).rejects.not.toMatchObject({ details: expect.stringContaining('secret') })
       expect(lines.join('\n')).toContain('secret detail')
@@ -200,16 +178,16 @@ describe('a gateway in trouble', () => {
     await withIngest(slow, async (own) => {
       const large = new Uint8Array(maxDecodedBytes - 1)
       const begun = once(entered, 'call')
-      const first = call(own, new Uint8Array(2))
+      const first = own.export(new Uint8Array(2))
       const [release] = (await begun) as [() => void]
-      await expect(call(own, large)).rejects.toMatchObject({
+      await expect(own.export(large)).rejects.toMatchObject({
         code: status.UNAVAILABLE,
         details: expect.stringContaining('try again'),
       })
       release()
       await first
       entered.once('call', (resolve: () => void) => resolve())
-      await call(own, large)
+      await own.export(large)
     })
   })
 
@@ -218,8 +196,8 @@ describe('a gateway in trouble', () => {
     await withIngest(
       () => new Promise<Ingested>(() => {}),
       async (own) => {
-        call(own, new Uint8Array([1])).catch(() => {})
-        await new Promise<void>((resolve) => own.waitForReady(Date.now() + 5_000, () => resolve()))
+        own.export(new Uint8Array([1])).catch(() => {})
+        await own.ready()
       },
     )
     expect(performance.now() - before).toBeLessThan(8_000)

@@ -13,12 +13,15 @@ import type { Ingest } from '../ingest.ts'
 import type { RefusalReason } from '../metrics.ts'
 import { RequestError } from '../otlp/rows.ts'
 import { SpoolUnavailableError } from '../spool/spool.ts'
+import type { Tls } from '../tls.ts'
 import { statusWithRetryInfo } from './retry-info.ts'
 
 export interface GrpcOptions {
   readonly host: string
   readonly port: number
   readonly limits: BodyLimits
+  /** Plain HTTP/2 without it. */
+  readonly tls?: Tls | undefined
   readonly budget: ByteBudget
   readonly gate: Gate
   readonly ingest: Ingest
@@ -143,6 +146,20 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
       onAnswered(status.OK, (performance.now() - start) / 1000)
     }
 
+  /** The library's own TLS credentials are read once; these follow the files. */
+  function secured({ context, onChange }: Tls): InstanceType<typeof ServerCredentials> {
+    class Secured extends ServerCredentials {
+      constructor() {
+        super(context.ca === undefined ? {} : { requestCert: true, rejectUnauthorized: true }, context)
+        onChange((changed) => this.updateSecureContextOptions(changed))
+      }
+      override _equals(other: unknown): boolean {
+        return other === this
+      }
+    }
+    return new Secured()
+  }
+
   const server = new Server({
     'grpc.max_receive_message_length': limits.maxDecodedBytes,
     'grpc.max_concurrent_streams': maxCallsAConnection,
@@ -155,9 +172,8 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
   const port = await freePort(host, options.port)
   const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
   await new Promise<void>((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error) =>
-      error === null ? resolve() : reject(error),
-    )
+    const credentials = options.tls === undefined ? ServerCredentials.createInsecure() : secured(options.tls)
+    server.bindAsync(address, credentials, (error) => (error === null ? resolve() : reject(error)))
   })
   return {
     port,

@@ -8,8 +8,10 @@ import type { Ingest } from '../ingest.ts'
 import type { Metrics, RefusalReason } from '../metrics.ts'
 import { RequestError } from '../otlp/rows.ts'
 import { SpoolUnavailableError } from '../spool/spool.ts'
+import type { Tls } from '../tls.ts'
 import { AbortedError, BodyError, type BodyLimits, contentEncoding, readBody } from './body.ts'
 import { type Answer, contentTypes, failure, success, type WireFormat } from './status.ts'
+import { createTlsServer, mayExport } from './tls-server.ts'
 
 export interface HealthReport {
   /** A new write would be durable. */
@@ -21,6 +23,10 @@ export interface HttpOptions {
   readonly host: string
   readonly port: number
   readonly limits: BodyLimits
+  /** Milliseconds a request may take to arrive, a third of them for its headers; 30 s unless told. */
+  readonly arriveWithinMs?: number | undefined
+  /** Plain HTTP without it. */
+  readonly tls?: Tls | undefined
   readonly budget: ByteBudget
   readonly gate: Gate
   readonly ingest: Ingest
@@ -62,7 +68,7 @@ const routes: Readonly<Record<string, 'POST' | 'GET'>> = {
 
 /** @throws UserError if the port can't be bound */
 export async function listen(options: HttpOptions): Promise<HttpListener> {
-  const { gate, ingest, limits, budget, metrics, log } = options
+  const { gate, ingest, limits, budget, metrics, tls, log } = options
   const notStored = { traces: 0, metrics: 0 }
   let closing = false
 
@@ -100,6 +106,10 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
         return { format: 'json', ...(await answerMetrics()) }
       }
       if (method === 'GET') return { format: 'json', ...answerHealth(path, gate.seesDetails(credentials, address)) }
+      if (tls !== undefined && !mayExport(request.socket, tls)) {
+        const advice = 'send one (OTEL_EXPORTER_OTLP_CLIENT_KEY)'
+        return refuseFor('certificate', 403, `a client certificate this gateway trusts is needed: ${advice}`)
+      }
       admission = gate.ingest(credentials, address, declaredBytes(request))
     } catch (error) {
       if (!(error instanceof RefusedError)) throw error
@@ -152,8 +162,13 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     return success(format)
   }
 
+  /** Those who ask at the same time get the same page: 60 kB of requests on one connection would cost 150 MB. */
+  let metricsPage: Promise<Buffer> | undefined
   async function answerMetrics(): Promise<Answer> {
-    const body = Buffer.from(await metrics.text())
+    metricsPage ??= metrics.text().then(Buffer.from)
+    const body = await metricsPage.finally(() => {
+      metricsPage = undefined
+    })
     return { status: 200, body, headers: { 'Content-Type': metrics.contentType } }
   }
 
@@ -188,23 +203,32 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
       })
   }
 
-  const server = createServer(
-    {
-      requestTimeout: 30_000,
-      headersTimeout: 10_000,
-      keepAliveTimeout: 65_000,
-      maxHeaderSize: maxHeaderBytes,
-      requireHostHeader: false,
-    },
-    (request, response) => handle(request, response),
-  )
+  const { arriveWithinMs = 30_000 } = options
+  const serverOptions = {
+    requestTimeout: arriveWithinMs,
+    headersTimeout: arriveWithinMs / 3,
+    // Node.js looks for late requests every 30 s only.
+    connectionsCheckingInterval: arriveWithinMs / 12,
+    keepAliveTimeout: 65_000,
+    maxHeaderSize: maxHeaderBytes,
+    requireHostHeader: false,
+  }
+  const tlsServer =
+    tls === undefined
+      ? undefined
+      : createTlsServer(serverOptions, tls, refusal(400, 'this port speaks TLS: use https:// in the endpoint'))
+  const server = tlsServer?.server ?? createServer(serverOptions)
+  // A client may end its side once it has sent everything (RFC 9293, 3.6) and wait for the answer. Node.js has the switch
+  // on every server, its types do not.
+  Object.assign(server, { httpAllowHalfOpen: true })
+  server.on('request', (request, response) => handle(request, response))
   // Node would say "100 Continue" to everyone; a client that is refused need not send its body at all.
   server.on('checkContinue', (request, response) => handle(request, response, () => response.writeContinue()))
   // A request that is not HTTP at all: Node would answer without a body.
   server.on('clientError', (error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket) => {
-    // Too slow, or earlier requests of the connection wait for their answers, which this one must not be taken for: it is
-    // cut. To clients that is a network error, and they send again.
-    const cut = error.code === 'ECONNRESET' || error.code === 'ERR_HTTP_REQUEST_TIMEOUT' || !socket.writable
+    // Too slow, or no TLS, or earlier requests of the connection wait for their answers, which this one must not be taken
+    // for: it is cut. To clients that is a network error, and they send again. HPE_ are the parser's.
+    const cut = error.code?.startsWith('HPE_') !== true || !socket.writable
     if (cut || (underWay.get(socket) ?? 0) > 0) socket.destroy()
     else socket.end(unreadable(error.code, error.rawPacket))
   })
@@ -217,7 +241,10 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
       closing = true
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       server.closeIdleConnections()
-      const slow = setTimeout(() => server.closeAllConnections(), slowRequestMs).unref()
+      const slow = setTimeout(() => {
+        server.closeAllConnections()
+        tlsServer?.cutAll()
+      }, slowRequestMs).unref()
       return closed.finally(() => clearTimeout(slow))
     },
   }
@@ -280,9 +307,14 @@ function unreadable(code: string | undefined, packet: Buffer | undefined): strin
     message =
       'this port speaks OTLP over HTTP/1.1, not gRPC: use the gRPC port (4317), or OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf'
   }
-  const { body } = failure('json', tooLong ? 431 : 400, message)
+  return refusal(tooLong ? 431 : 400, message)
+}
+
+/** A whole answer, for where Node.js has no request to answer. */
+function refusal(status: 400 | 431, message: string): string {
+  const { body } = failure('json', status, message)
   return [
-    `HTTP/1.1 ${tooLong ? '431 Request Header Fields Too Large' : '400 Bad Request'}`,
+    `HTTP/1.1 ${status === 431 ? '431 Request Header Fields Too Large' : '400 Bad Request'}`,
     'Connection: close',
     `Content-Type: ${contentTypes.json}`,
     `Content-Length: ${body.length}`,
