@@ -54,10 +54,9 @@ export function describeKey(key: ApiKey) {
 export async function audit(fields: AuditFields, config: Config = loadConfig().config): Promise<boolean> {
   try {
     const { otlpUrl } = findInstance(config)
-    const { page } = await askGateway<{ readonly ready: boolean }>(`${otlpUrl}/readyz`, config)
-    if (!page.ready) return false
-    const agent = gatewayAgent(config)
+    await askGateway(`${otlpUrl}/readyz`, config)
     const { startTelemetry } = await import('@agnes/instrumentation')
+    const agent = gatewayAgent(config)
     const telemetry = startTelemetry({
       serviceName: 'agnes',
       serviceVersion: version,

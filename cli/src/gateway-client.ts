@@ -18,22 +18,19 @@ export function gatewayAgent({ tls }: Pick<Config, 'tls'>): HttpAgent | undefine
   return tls && new OwnCertificateAgent(tls.certFile)
 }
 
-/** A JSON page of the gateway, and whether it is what was asked for. @throws if it does not answer */
-export async function askGateway<T>(
-  url: string,
-  config: Pick<Config, 'tls' | 'dataDir' | 'host'>,
-): Promise<{ readonly ok: boolean; readonly page: T }> {
+/** A JSON page of the gateway. @throws if it does not answer */
+export async function askGateway<T>(url: string, config: Pick<Config, 'tls' | 'host' | 'dataDir'>): Promise<T> {
   const agent = gatewayAgent(config)
   try {
     return await new Promise((resolve, reject) => {
       const get = url.startsWith('https:') ? getHttps : getHttp
-      const headers = gatewayHeaders(config)
-      get(url, { headers, ...(agent && { agent }), signal: AbortSignal.timeout(answerWithinMs) }, (answer) => {
-        const ok = answer.statusCode === 200
-        text(answer)
-          .then((body) => resolve({ ok, page: JSON.parse(body) as T }))
-          .catch(reject)
-      }).on('error', reject)
+      get(
+        url,
+        { ...(agent && { agent }), headers: gatewayHeaders(config), signal: AbortSignal.timeout(answerWithinMs) },
+        (answer) => {
+          text(answer).then(resolve, reject)
+        },
+      ).on('error', reject)
     })
   } finally {
     agent?.destroy()

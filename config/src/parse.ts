@@ -66,12 +66,12 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     clickhouseCluster: read('CLICKHOUSE_CLUSTER') as string | undefined,
     maxBodyBytes: read('AGNES_MAX_BODY_BYTES') as number,
     maxDecodedBytes: read('AGNES_MAX_DECODED_BYTES') as number,
-    redaction: read('AGNES_REDACTION') === 'on',
-    redactionRules: fileOf('AGNES_REDACTION_RULES'),
-    redactionKeyFile: fileOf('AGNES_REDACTION_KEY_FILE'),
     tenantRecordsPerSecond: read('AGNES_TENANT_RECORDS_PER_SECOND') as number,
     tenantBytesPerSecond: read('AGNES_TENANT_BYTES_PER_SECOND') as number,
     keys: (read('AGNES_KEYS') ?? []) as Config['keys'],
+    redaction: read('AGNES_REDACTION') === 'on',
+    redactionRules: fileOf('AGNES_REDACTION_RULES'),
+    redactionKeyFile: fileOf('AGNES_REDACTION_KEY_FILE'),
   }
   refuseContradictions(config)
   return { config, sources }
@@ -80,6 +80,18 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
 /** True for addresses only this machine can reach. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+}
+
+/** The address as it stands in a URL; one that means all addresses is asked on loopback. */
+export function urlHost(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  if (host === '::') return '[::1]'
+  return host.includes(':') ? `[${host}]` : host
+}
+
+/** Where the embedded engine binds: it asks nobody for a key, so it stays on loopback whatever AGNES_HOST says. */
+export function engineHost(host: string): string {
+  return isLoopback(host) ? host : '127.0.0.1'
 }
 
 function tlsFiles(cwd: string, cert?: string, key?: string, clientCa?: string): TlsFiles | undefined {
@@ -102,18 +114,6 @@ function incompleteTls(set: string, missing: string): UserError {
     exitCode: exitCodes.usage,
     hint: `set ${missing} too, or unset ${set} to go on without TLS`,
   })
-}
-
-/** The address as it stands in a URL; one that means all addresses is asked on loopback. */
-export function urlHost(host: string): string {
-  if (host === '0.0.0.0') return '127.0.0.1'
-  if (host === '::') return '[::1]'
-  return host.includes(':') ? `[${host}]` : host
-}
-
-/** Where the embedded engine binds: it asks nobody for a key, so it stays on loopback whatever AGNES_HOST says. */
-export function engineHost(host: string): string {
-  return isLoopback(host) ? host : '127.0.0.1'
 }
 
 function refuseContradictions(config: Config): void {

@@ -166,12 +166,12 @@ export interface Config {
   readonly clickhouseCluster: string | undefined
   readonly maxBodyBytes: number
   readonly maxDecodedBytes: number
-  readonly redaction: boolean
-  readonly redactionRules: string | undefined
-  readonly redactionKeyFile: string | undefined
   /** Of each tenant; 0 = no limit. */
   readonly tenantRecordsPerSecond: number
   readonly tenantBytesPerSecond: number
   /** Of AGNES_KEYS. */
   readonly keys: readonly ConfiguredKey[]
+  readonly redaction: boolean
+  readonly redactionRules: string | undefined
+  readonly redactionKeyFile: string | undefined
 }

@@ -28,8 +28,18 @@ export interface GatewayOptions {
     'dataDir' | 'host' | 'otlpPort' | 'otlpGrpcPort' | 'maxBodyBytes' | 'maxDecodedBytes' | 'clickhouseUrl'
   > &
     // Redaction is on unless told.
-    Partial<Pick<Config, 'tls' | 'redaction' | 'redactionRules' | 'redactionKeyFile'>> &
-    Partial<Pick<Config, 'keys' | 'tenantRecordsPerSecond' | 'tenantBytesPerSecond'>>
+    Partial<
+      Pick<
+        Config,
+        | 'tls'
+        | 'redaction'
+        | 'redactionRules'
+        | 'redactionKeyFile'
+        | 'keys'
+        | 'tenantRecordsPerSecond'
+        | 'tenantBytesPerSecond'
+      >
+    >
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
   readonly log?: (line: string) => void
@@ -37,14 +47,14 @@ export interface GatewayOptions {
   readonly sealAfterMs?: number
   /** Milliseconds between two heartbeats; 0 for none. */
   readonly heartbeatMs?: number
-  /** Milliseconds a request over HTTP may take to arrive. */
-  readonly arriveWithinMs?: number
-  /** Milliseconds between two looks at the files of TLS. */
-  readonly tlsEveryMs?: number
   /** Whether clients need a key; unless told they do when the address is not one of loopback. */
   readonly needsKeys?: boolean
   /** Milliseconds between two readings of the list of keys. */
   readonly keysEveryMs?: number
+  /** Milliseconds a request over HTTP may take to arrive. */
+  readonly arriveWithinMs?: number
+  /** Milliseconds between two looks at the files of TLS. */
+  readonly tlsEveryMs?: number
 }
 
 export interface Gateway {
@@ -58,6 +68,8 @@ export interface Gateway {
   stop(): Promise<void>
 }
 
+/** The gateway's own events are of the tenant that is there without keys. */
+const ownTenant = 'default'
 /** The insert under way gets this long when the gateway stops; its segment stays on disk if that is too short. */
 const drainMs = 8_000
 /** On loopback the start waits this long for the list of keys; until it is there, clients with a key are told to come again. */
@@ -89,9 +101,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     ...(open || ring.has('ingest') ? [pause(keysWaitMs, undefined, { ref: false })] : []),
   ])
   if (!open && !ring.has('ingest')) {
+    tls?.stop()
     await ring.stop()
     await lock.release()
     throw nobodyMaySend(config.host)
+  }
+  if (!isLoopback(config.host) && tls === undefined) {
+    log(
+      `gateway: ${config.host} speaks plain HTTP, so keys can be read on the way: set AGNES_TLS_CERT_FILE, or put TLS in front`,
+    )
   }
   const quotas = createQuotas({
     tenantRates: {
@@ -100,7 +118,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     },
     nowMs: () => performance.now(),
   })
-  const gate = createGate({ ring, open, quotas })
+  const gate = createGate({ ring, open, quotas, log })
   const nowNs = wallClock()
   const spool = await openSpool({
     directory,
@@ -214,7 +232,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
           spool,
           writer,
           redactionRules: rules.size,
-          deliver: async (request) => void (await ingest.logs(Buffer.from(request), 'protobuf', defaultTenant)),
+          deliver: async (request) => void (await ingest.logs(Buffer.from(request), 'protobuf', ownTenant)),
           nowNs,
         })
 

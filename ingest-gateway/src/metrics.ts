@@ -27,6 +27,8 @@ const refusalReasons = [
   /** The list of keys was never read. */
   'keys_unknown',
   'leaked_key',
+  /** Mutual TLS, and none that is trusted. */
+  'certificate',
   /** More than its key or tenant may send. */
   'rate',
   /** No room in memory. */

@@ -5,6 +5,7 @@ import { createQuotas } from '../../ingest-gateway/src/auth/quota.ts'
 
 export const openGate = createGate({
   open: true,
+  log: () => {},
   quotas: createQuotas({ tenantRates: { recordsPerSecond: 0, bytesPerSecond: 0 }, nowMs: () => 0 }),
   ring: {
     find: () => ({ kind: 'unknown' }),

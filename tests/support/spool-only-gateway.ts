@@ -24,17 +24,17 @@ type Counts = Record<'received' | 'duplicate' | 'rejected' | 'backlogRecords', n
 export interface SpoolOnlyOptions {
   readonly maxBodyBytes?: number
   readonly maxDecodedBytes?: number
-  readonly tls?: TlsFiles
-  readonly tlsEveryMs?: number
-  readonly arriveWithinMs?: number
-  /** None unless told. */
-  readonly heartbeatMs?: number
   readonly keys?: GatewayOptions['config']['keys']
   readonly needsKeys?: boolean
   readonly tenantRecordsPerSecond?: number
   readonly tenantBytesPerSecond?: number
   /** Kept when the gateway stops; one that is thrown away unless told. */
   readonly dataDir?: string
+  readonly tls?: TlsFiles
+  readonly tlsEveryMs?: number
+  readonly arriveWithinMs?: number
+  /** None unless told. */
+  readonly heartbeatMs?: number
 }
 
 export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Promise<SpoolOnlyGateway> {
@@ -49,10 +49,10 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
       maxBodyBytes: options.maxBodyBytes ?? 8 * 1024 * 1024,
       maxDecodedBytes: options.maxDecodedBytes ?? 64 * 1024 * 1024,
       clickhouseUrl: undefined,
-      tls: options.tls,
       keys: options.keys ?? [],
       tenantRecordsPerSecond: options.tenantRecordsPerSecond ?? 0,
       tenantBytesPerSecond: options.tenantBytesPerSecond ?? 0,
+      tls: options.tls,
     },
     ...(options.needsKeys === undefined ? {} : { needsKeys: options.needsKeys }),
     clickhouseUrl: `http://127.0.0.1:${await freePort()}/agnes`,

@@ -30,6 +30,7 @@ export function registerDemo(program: Command): void {
       const { otlpUrl } = findInstance(config)
       const before = (await counters(otlpUrl, config)).received
       const agent = gatewayAgent(config)
+      const headers = gatewayHeaders(config)
       const { startTelemetry } = await import('@agnes/instrumentation')
       let failure: string | undefined
       const telemetry = startTelemetry({
@@ -37,7 +38,7 @@ export function registerDemo(program: Command): void {
         serviceVersion: '1.42.0',
         environment: 'demo',
         endpoint: otlpUrl,
-        headers: gatewayHeaders(config),
+        headers,
         ...(agent && { agent }),
         maxQueueSize: queueSize,
         warn: (line) => {
@@ -104,7 +105,7 @@ interface GatewayCounters {
 
 async function counters(otlpUrl: string, config: Config): Promise<GatewayCounters> {
   try {
-    return (await askGateway<GatewayCounters>(`${otlpUrl}/healthz`, config)).page
+    return await askGateway<GatewayCounters>(`${otlpUrl}/healthz`, config)
   } catch (error) {
     throw new UserError(`no gateway answers at ${otlpUrl}`, {
       code: 'unreachable',

@@ -176,15 +176,16 @@ async function migrations(
 
 async function gateway(otlpUrl: string, config: Config): Promise<Finding> {
   try {
-    const { ok, page: health } = await askGateway<{
-      ready: boolean
+    const health = await askGateway<{
+      /** Missing where we are refused. */
+      ready?: boolean
       /** Missing where we may not see details. */
       backlogRecords?: number
       spoolFailure?: string
       clickhouseFailure?: string
     }>(`${otlpUrl}/healthz`, config)
     const check = 'gateway'
-    if (ok && !health.ready) {
+    if (health.ready === false) {
       return {
         check,
         status: 'problem',
@@ -197,7 +198,7 @@ async function gateway(otlpUrl: string, config: Config): Promise<Finding> {
       return { check, status: 'warning', detail, advice: 'nothing is lost; bring ClickHouse back' }
     }
     if (health.backlogRecords === undefined) {
-      const detail = ok ? `${otlpUrl}; it tells details only with a key` : `${otlpUrl} refuses our admin key`
+      const detail = health.ready ? `${otlpUrl}; it tells details only with a key` : `${otlpUrl} refuses our admin key`
       return { check, status: 'warning', detail, advice: 'see "agnes keys list", and AGNES_DATA_DIR/admin.key' }
     }
     return { check, status: 'ok', detail: `${otlpUrl}, ${health.backlogRecords} records waiting` }

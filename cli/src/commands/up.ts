@@ -39,6 +39,8 @@ Examples:
 
 /** From the signal to the end of the last service, in milliseconds. */
 const drainMs = 9_500
+/** After this long every gateway knows a new key. */
+const newKeyMs = 5_000
 /** Of these, for the engine after the gateway has ended. */
 const engineDrainMs = 2_000
 const main = fileURLToPath(new URL('../main.js', import.meta.url))
@@ -67,7 +69,9 @@ async function up(config: Config, printPorts: boolean): Promise<void> {
     const ready = await Promise.race([starting, stopped])
     if (ready !== undefined) {
       forgetInstance = writeRunNote(config, ready)
-      lifecycle.connect(ready.otlpUrl, gatewayHeaders(config))
+      // Beyond loopback our own events need the admin key too.
+      const unknownMs = ready.adminKey === undefined || isLoopback(config.host) ? 0 : newKeyMs
+      setTimeout(() => lifecycle.connect(ready.otlpUrl, gatewayHeaders(config)), unknownMs).unref()
       lifecycle.emit('agnes', 'ready', `serving ${ready.otlpUrl}`)
       await Promise.race([announce(config, ready, printPorts, requested), stopped])
     }
@@ -129,16 +133,16 @@ async function startServices(
   stop.removeEventListener('abort', endMigration)
   stop.throwIfAborted()
 
-  const clickhouseUrl = config.clickhouseUrl ?? engine?.url ?? ''
-  const adminKey = await createAdminKey(config, clickhouseUrl, lifecycle)
-  stop.throwIfAborted()
-
   const gateway = await service('gateway', 'ingest-gateway', (before) => ({
     ...found,
     ...(before === undefined ? {} : { AGNES_OTLP_PORT: `${before.port}`, AGNES_OTLP_GRPC_PORT: `${before.grpcPort}` }),
   }))
+  stop.throwIfAborted()
+
+  const clickhouseUrl = config.clickhouseUrl ?? engine?.url ?? ''
   return {
-    adminKey,
+    // After the gateway, which may refuse to start: a key would have been made then that nobody was shown.
+    adminKey: await createAdminKey(config, clickhouseUrl, lifecycle),
     clickhouseUrl,
     otlpUrl: gateway.url,
     ports: {

@@ -52,8 +52,8 @@ export function createLifecycle(agent: Agent | undefined): Lifecycle {
       serviceName: 'agnes',
       serviceVersion: version,
       endpoint: otlpUrl,
-      ...(agent && { agent }),
       headers,
+      ...(agent && { agent }),
       warn: () => {},
     })
     if (!held) sendWaiting()

@@ -72,6 +72,7 @@ describe('sending events', () => {
     ['Basic', `Basic ${Buffer.from(`agnes:${secret('a')}`).toString('base64')}`],
     ['two in one', `${app}, ${app}`],
     ['10 KiB', `Bearer ${'x'.repeat(10_240)}`],
+    ['letters of another script', `Bearer ${'ключ'.repeat(10)}`],
   ])('with %s is refused, on loopback too, and what was sent is not repeated', async (what, Authorization) => {
     for (const gateway of [near, far]) {
       const refused = await post(gateway, { Authorization })
@@ -90,6 +91,12 @@ describe('sending events', () => {
     socket.write(request)
     expect(await answer()).toMatchObject({ status: 401 })
     socket.destroy()
+  })
+
+  test('with the key in the body, or with a NUL in the header, is refused', async () => {
+    const body = JSON.stringify({ api_key: secret('a'), Authorization: app, ...JSON.parse(oneRecord()) })
+    expect(await send(far.port, { headers: json, body })).toMatchObject({ status: 401 })
+    expect(await post(far, { Authorization: `Bearer \0${secret('a')}` })).toMatchObject({ status: 400 })
   })
 
   test('to /v1/traces and /v1/metrics needs a key as well', async () => {
@@ -220,6 +227,11 @@ describe('many wrong keys from one address', () => {
     for (let i = 0; i < 99; i++) expect(tooMany('10.0.0.1')).toBe(false)
     expect(tooMany('10.0.0.1')).toBe(true)
   })
+})
+
+test('wrong keys are told of in the log, once a minute and without the keys', () => {
+  const told = far.logged.filter((line) => line.includes('wrong keys'))
+  expect(told).toEqual([expect.stringMatching(/^gateway: wrong keys: 1 since .* from .*127\.0\.0\.1$/)])
 })
 
 test('no header, however broken, is an error of ours or lets anybody in', async () => {

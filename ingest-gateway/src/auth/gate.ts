@@ -57,6 +57,7 @@ export interface GateOptions {
   /** Nobody but this machine can reach us: no key is needed. */
   readonly open: boolean
   readonly quotas: Quotas
+  readonly log: (line: string) => void
   /** Monotonic clock, milliseconds. */
   readonly nowMs?: () => number
 }
@@ -73,13 +74,18 @@ const anybody: KeyHolder = {
   bytesPerSecond: 0,
 }
 
+/** A sender with a wrong key tries again and again: one line a minute is enough. */
+const tellEveryMs = 60_000
 /** What a body counts for until it is read, where its length is not declared. */
 const usualBytes = 64 * 1024
 /** No key of ours is longer; more is not even hashed. */
 const longestBearer = 256
 
-export function createGate({ ring, open, quotas, nowMs = () => performance.now() }: GateOptions): Gate {
+export function createGate({ ring, open, quotas, log, nowMs = () => performance.now() }: GateOptions): Gate {
   const failures = createFailureLimit(nowMs)
+  /** Wrong keys since the last line about them. */
+  let wrongKeys = 0
+  let toldAtMs = Number.NEGATIVE_INFINITY
 
   /** undefined: no key was sent. */
   function identify(credentials: readonly string[], address: string): KeyHolder | undefined {
@@ -101,8 +107,17 @@ export function createGate({ ring, open, quotas, nowMs = () => performance.now()
   }
 
   function unauthenticated(address: string, message: string): RefusedError {
+    tell(address)
     if (!failures.tooMany(address)) return new RefusedError(401, 'unauthenticated', message)
     return new RefusedError(429, 'guessing', 'too many wrong keys from this address: wait', 1)
+  }
+
+  function tell(address: string): void {
+    wrongKeys++
+    if (nowMs() - toldAtMs < tellEveryMs) return
+    log(`gateway: wrong keys: ${wrongKeys} since the last such line, now one from ${address}`)
+    wrongKeys = 0
+    toldAtMs = nowMs()
   }
 
   function demand(holder: KeyHolder | undefined, ...oneOf: readonly Scope[]): KeyHolder {

@@ -103,6 +103,24 @@ test('of a right id with a wrong secret nothing is known', async () => {
   for (const gateway of gateways) expect(await post(gateway, text.slice(0, -1) + last)).toBe(401)
 })
 
+test('a wrong secret takes as long to refuse as an id nobody has', async () => {
+  const { key, text } = await createKey(engine.client, ingest)
+  await everywhere(text, 200)
+  const [gateway] = gateways as [Gateway]
+  const refusalMs = async (id: string): Promise<number> => {
+    const took: number[] = []
+    for (let i = 0; i < 60; i++) {
+      const before = performance.now()
+      await post(gateway, `agn_${id}_${'x'.repeat(36)}`)
+      took.push(performance.now() - before)
+    }
+    return took.sort((a, b) => a - b)[30] ?? 0
+  }
+  await refusalMs(key.id) // the first ones compile the code
+  const [known, unknown] = [await refusalMs(key.id), await refusalMs('nobody00')]
+  expect(Math.max(known, unknown) / Math.min(known, unknown)).toBeLessThan(2)
+})
+
 test('a rotated key works with both secrets until its grace is over, however long the list stays the same', async () => {
   const { key, text } = await createKey(engine.client, ingest)
   const { text: next, after } = await rotateKey(engine.client, key.id, 6_000)

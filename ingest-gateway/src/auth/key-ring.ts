@@ -1,5 +1,5 @@
 /**
- * The keys this gateway knows: those of the environment, its own, and those of ClickHouse, which it asks again and again
+ * The keys this gateway knows: those of the environment, and those of ClickHouse, which it asks again and again
  * so that a new key works and a revoked one stops within seconds, on every machine. The last answer (hashes, never
  * secrets) is kept beside the spool: a gateway that starts while ClickHouse is away knows its clients all the same.
  */

@@ -107,8 +107,8 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
       }
       if (method === 'GET') return { format: 'json', ...answerHealth(path, gate.seesDetails(credentials, address)) }
       if (tls !== undefined && !mayExport(request.socket, tls)) {
-        const problem = 'a client certificate this gateway trusts is needed: send one (OTEL_EXPORTER_OTLP_CLIENT_KEY)'
-        return refuseFor('forbidden', 403, problem)
+        const advice = 'send one (OTEL_EXPORTER_OTLP_CLIENT_KEY)'
+        return refuseFor('certificate', 403, `a client certificate this gateway trusts is needed: ${advice}`)
       }
       admission = gate.ingest(credentials, address, declaredBytes(request))
     } catch (error) {
