@@ -22,7 +22,7 @@ export function gatewayAgent({ tls }: Pick<Config, 'tls'>): HttpAgent | undefine
 export async function askGateway<T>(url: string, config: Pick<Config, 'tls' | 'host' | 'dataDir'>): Promise<T> {
   const agent = gatewayAgent(config)
   try {
-    return await new Promise((resolve, reject) => {
+    const body = await new Promise<string>((resolve, reject) => {
       const get = url.startsWith('https:') ? getHttps : getHttp
       get(
         url,
@@ -32,6 +32,7 @@ export async function askGateway<T>(url: string, config: Pick<Config, 'tls' | 'h
         },
       ).on('error', reject)
     })
+    return JSON.parse(body) as T
   } finally {
     agent?.destroy()
   }
