@@ -2,8 +2,8 @@
  * Taking over a segment that an earlier process left: keep every valid frame, set the rest aside.
  * Nothing is ever thrown away here: bytes that are no valid frame are copied to `quarantine/` first.
  */
-import { constants, mkdir, open, readFile, rename } from 'node:fs/promises'
 import path from 'node:path'
+import { makeDurableDirectory, readWhole, replaceFile, type SpoolFs, writeDurably } from './file-system.ts'
 import { type FoundFrame, type Scan, scanSegment } from './segment-file.ts'
 import type { SealedSegment } from './spool.ts'
 
@@ -17,16 +17,17 @@ export interface RecoveredSegment extends SealedSegment {
 
 /** Reads a segment back. If it holds damage, the file is replaced by one with its valid frames only. */
 export async function recoverSegment(
+  fs: SpoolFs,
   file: string,
   quarantine: string,
   log: (line: string) => void,
 ): Promise<RecoveredSegment> {
-  const bytes = await readFile(file)
+  const bytes = await readWhole(fs, file)
   const scan = scanSegment(bytes)
   const { frames, damages } = scan
   if (damages.length > 0) {
-    await setAside(file, quarantine, bytes, scan, log)
-    await replaceByValidFrames(file, bytes, frames)
+    await setAside(fs, file, quarantine, bytes, scan, log)
+    await replaceByValidFrames(fs, file, bytes, frames)
   }
   const first = frames[0]
   const last = frames[frames.length - 1]
@@ -52,44 +53,28 @@ export async function recoverSegment(
 }
 
 async function setAside(
+  fs: SpoolFs,
   file: string,
   quarantine: string,
   bytes: Buffer,
   { damages }: Scan,
   log: (line: string) => void,
 ): Promise<void> {
-  await mkdir(quarantine, { recursive: true, mode: 0o700 })
+  await makeDurableDirectory(fs, quarantine)
   for (const { offset, length, reason } of damages) {
     const name = `${path.basename(file)}.${offset}.${reason.replaceAll(' ', '-')}`
-    await writeDurably(path.join(quarantine, name), [bytes.subarray(offset, offset + length)])
+    await writeDurably(fs, path.join(quarantine, name), [bytes.subarray(offset, offset + length)])
     log(`spool: ${reason} in ${path.basename(file)} at byte ${offset}: ${length} bytes set aside as quarantine/${name}`)
   }
+  await fs.syncDirectory(quarantine)
 }
 
-function replaceByValidFrames(file: string, bytes: Buffer, frames: readonly FoundFrame[]): Promise<void> {
+function replaceByValidFrames(fs: SpoolFs, file: string, bytes: Buffer, frames: readonly FoundFrame[]): Promise<void> {
   return replaceFile(
+    fs,
     file,
     frames.map((frame) => bytes.subarray(frame.offset, frame.offset + frameBytes(frame))),
   )
-}
-
-/** Puts another content in the place of a file: after a crash it is the one or the other, whole. */
-export async function replaceFile(file: string, parts: readonly Uint8Array[]): Promise<void> {
-  const temporary = `${file}.tmp`
-  await writeDurably(temporary, parts)
-  await rename(temporary, file)
-  const directory = await open(path.dirname(file), constants.O_RDONLY)
-  await directory.sync().finally(() => directory.close())
-}
-
-async function writeDurably(file: string, parts: readonly Uint8Array[]): Promise<void> {
-  const handle = await open(file, 'w', 0o600)
-  try {
-    for (const part of parts) await handle.writeFile(part)
-    await handle.datasync()
-  } finally {
-    await handle.close()
-  }
 }
 
 function frameBytes(frame: FoundFrame): number {

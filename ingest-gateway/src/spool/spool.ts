@@ -8,11 +8,20 @@
  * - One segment is one batch: one INSERT, one batch id, one receive day (the table's partition key).
  */
 import { randomFillSync } from 'node:crypto'
-import { constants, type FileHandle, mkdir, open, readdir, readFile, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { UserError } from '@agnes/config'
+import {
+  makeDurableDirectory,
+  nodeFs,
+  readWhole,
+  replaceFile,
+  type SpoolFile,
+  type SpoolFs,
+  unfinished,
+  writeAll,
+} from './file-system.ts'
 import { encodeFrameHeader } from './frame.ts'
-import { type RecoveredSegment, recoverSegment, replaceFile } from './recovery.ts'
+import { type RecoveredSegment, recoverSegment } from './recovery.ts'
 import { firstSeqOf, segmentPath } from './segment-file.ts'
 
 export interface SpoolOptions {
@@ -24,6 +33,7 @@ export interface SpoolOptions {
   readonly sealAfterMs?: number
   /** Requests that wait for their fdatasync may hold this many bytes; more are refused. */
   readonly maxPendingBytes?: number
+  readonly fs?: SpoolFs
   readonly log?: (line: string) => void
 }
 
@@ -93,7 +103,7 @@ export interface SpoolStats {
 }
 
 interface ActiveSegment {
-  readonly file: FileHandle
+  readonly file: SpoolFile
   readonly path: string
   readonly batchId: string
   bytes: number
@@ -120,12 +130,12 @@ const maxGroupBytes = 8 * 1024 * 1024
  * @throws UserError if the directory can't be created or written
  */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
-  const { directory, log = () => {} } = options
+  const { directory, fs = nodeFs, log = () => {} } = options
   const segmentBytes = options.segmentBytes ?? 32 * 1024 * 1024
   const sealAfterMs = options.sealAfterMs ?? 1_000
   const maxPendingBytes = options.maxPendingBytes ?? 64 * 1024 * 1024
 
-  const recovered = await takeStock(directory, log)
+  const recovered = await takeStock(fs, directory, log)
   const sealed: SealedSegment[] = recovered.segments.filter((segment) => segment.records > 0)
   const recoveredHashes = recovered.segments.flatMap((segment) => segment.requestHashes)
   let nextSeq = recovered.nextSeq
@@ -141,7 +151,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   let waiting: Waiting[] = []
   let waitingBytes = 0
   let committing: Promise<void> | undefined
-  let active = await createSegment(directory, nextSeq)
+  let active = await createSegment(fs, directory, nextSeq)
   let failure: string | undefined
   let closed = false
   let taker: ((segment: SealedSegment | undefined) => void) | undefined
@@ -149,7 +159,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
   // Segments that held nothing: their names were the floor of the sequence, which the new active one is now.
   for (const empty of recovered.segments) {
-    if (empty.records === 0 && empty.path !== active.path) await unlink(empty.path)
+    if (empty.records === 0 && empty.path !== active.path) await fs.unlink(empty.path)
   }
 
   function append(request: SpoolRequest): Promise<void> {
@@ -252,8 +262,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
   async function seal(): Promise<void> {
     if (suspect) return abandonSegment()
-    const next = await createSegment(directory, nextSeq)
-    await active.file.close()
+    const next = await createSegment(fs, directory, nextSeq)
+    await active.file.close().catch(() => {}) // everything in it was synced
     const { path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs } = active
     active = next
     offer({ path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs, recovered: false })
@@ -276,7 +286,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   async function abandonSegment(): Promise<void> {
     await cutOff(active)
     const { file: handle, path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs } = active
-    active = await createSegment(directory, nextSeq)
+    active = await createSegment(fs, directory, nextSeq)
     suspect = false
     await handle.close().catch(() => {})
     // As if it were an earlier process's: the writer looks it up before it inserts it.
@@ -288,28 +298,25 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     failure = message
   }
 
-  /** Refused requests must not be stored later: their clients send them again. */
+  /** Refused requests must not be stored later, not after a crash either: their clients send them again. */
   async function cutOff({ file, path: name, bytes }: ActiveSegment): Promise<void> {
     try {
       await file.truncate(bytes)
+      await file.datasync()
     } catch {
-      const content = await readFile(name)
+      const content = await readWhole(fs, name)
       if (content.length < bytes) throw new Error(`${path.basename(name)} is shorter than what was acknowledged`)
-      await replaceFile(name, [content.subarray(0, bytes)])
+      await replaceFile(fs, name, [content.subarray(0, bytes)])
     }
   }
 
-  function armSealTimer(): void {
+  function armSealTimer(afterMs = Math.max(0, sealAfterMs - (performance.now() - active.startedAtMs))): void {
     if (sealTimer !== undefined || active.bytes === 0) return
-    const age = performance.now() - active.startedAtMs
-    sealTimer = setTimeout(
-      () => {
-        sealTimer = undefined
-        if (!closed && sealIsDue()) sealNow()
-        else if (!closed && taker !== undefined) armSealTimer()
-      },
-      Math.max(0, sealAfterMs - age) + 1,
-    )
+    sealTimer = setTimeout(() => {
+      sealTimer = undefined
+      if (!closed && sealIsDue()) sealNow()
+      else if (!closed && taker !== undefined) armSealTimer()
+    }, afterMs + 1)
   }
 
   /** Seals between two commits. */
@@ -317,8 +324,9 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     if (committing !== undefined) return // the commit under way ends with rotateIfNeeded or arms the timer again
     committing = seal()
       .catch((error: Error) => {
-        failure = error.message
-        log(`spool: cannot start a new segment: ${error.message}`)
+        report(error)
+        // Without another request nothing else would try again.
+        if (!closed) armSealTimer(sealAfterMs)
       })
       .finally(() => {
         committing = undefined
@@ -341,7 +349,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   }
 
   async function remove(segment: SealedSegment): Promise<void> {
-    await unlink(segment.path).catch((error: NodeJS.ErrnoException) => {
+    await fs.unlink(segment.path).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error
     })
     inFlight.delete(segment)
@@ -350,7 +358,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   }
 
   async function recheck(segment: SealedSegment): Promise<SealedSegment> {
-    const checked = await recoverSegment(segment.path, path.join(directory, 'quarantine'), log)
+    const checked = await recoverSegment(fs, segment.path, path.join(directory, 'quarantine'), log)
     inFlight.delete(segment)
     inFlight.add(checked)
     backlogBytes += checked.bytes - segment.bytes
@@ -376,6 +384,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     while (committing !== undefined) await committing
     taker?.(undefined)
     taker = undefined
+    if (suspect) await abandonSegment().catch(report)
     await active.file.close().catch(() => {})
   }
 
@@ -405,11 +414,11 @@ interface Stock {
   readonly quarantinedFrames: number
 }
 
-async function takeStock(directory: string, log: (line: string) => void): Promise<Stock> {
+async function takeStock(fs: SpoolFs, directory: string, log: (line: string) => void): Promise<Stock> {
   let names: string[]
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
-    names = await readdir(directory)
+    await makeDurableDirectory(fs, directory)
+    names = await fs.list(directory)
   } catch (error) {
     throw new UserError(`cannot use the spool directory ${directory}: ${(error as Error).message}`, {
       code: 'spool_directory',
@@ -417,6 +426,7 @@ async function takeStock(directory: string, log: (line: string) => void): Promis
       cause: error,
     })
   }
+  for (const name of names) if (name.endsWith(unfinished)) await fs.unlink(path.join(directory, name))
   const found = names
     .map((name) => ({ file: path.join(directory, name), firstSeq: firstSeqOf(name) }))
     .filter((entry): entry is { file: string; firstSeq: bigint } => entry.firstSeq !== undefined)
@@ -425,7 +435,7 @@ async function takeStock(directory: string, log: (line: string) => void): Promis
   let nextSeq = 1n
   let quarantinedFrames = 0
   for (const { file, firstSeq } of found) {
-    const segment = await recoverSegment(file, path.join(directory, 'quarantine'), log)
+    const segment = await recoverSegment(fs, file, path.join(directory, 'quarantine'), log)
     segments.push(segment)
     quarantinedFrames += segment.quarantinedFrames
     const after = segment.nextSeq ?? firstSeq
@@ -434,11 +444,16 @@ async function takeStock(directory: string, log: (line: string) => void): Promis
   return { segments, nextSeq, quarantinedFrames }
 }
 
-async function createSegment(directory: string, firstSeq: bigint): Promise<ActiveSegment> {
+async function createSegment(fs: SpoolFs, directory: string, firstSeq: bigint): Promise<ActiveSegment> {
   const file = segmentPath(directory, firstSeq)
-  // Not O_EXCL: after a start without traffic, or a failed first write, the same name stands there without a valid frame.
-  const handle = await open(file, constants.O_CREAT | constants.O_TRUNC | constants.O_RDWR, 0o600)
-  await syncDirectory(directory)
+  // May be there: after a start without traffic, or a failed first write, the name stands without a valid frame.
+  const handle = await fs.open(file, 'create')
+  try {
+    await fs.syncDirectory(directory)
+  } catch (error) {
+    await handle.close().catch(() => {})
+    throw error
+  }
   return {
     file: handle,
     path: file,
@@ -448,33 +463,6 @@ async function createSegment(directory: string, firstSeq: bigint): Promise<Activ
     firstReceivedAtNs: 0n,
     lastReceivedAtNs: 0n,
     startedAtMs: 0,
-  }
-}
-
-/** A file's name is durable only after its directory was synced. */
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, constants.O_RDONLY)
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
-
-/** writev at a position, going on after short writes. */
-async function writeAll(file: FileHandle, parts: readonly Uint8Array[], position: number): Promise<void> {
-  let rest = parts.slice()
-  let at = position
-  while (rest.length > 0) {
-    // IOV_MAX is 1024 on Linux.
-    const { bytesWritten } = await file.writev(rest.slice(0, 1000), at)
-    at += bytesWritten
-    let left = bytesWritten
-    let whole = 0
-    while (whole < rest.length && left >= (rest[whole] as Uint8Array).length)
-      left -= (rest[whole++] as Uint8Array).length
-    rest = rest.slice(whole)
-    if (left > 0) rest[0] = (rest[0] as Uint8Array).subarray(left)
   }
 }
 
