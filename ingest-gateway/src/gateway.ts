@@ -60,8 +60,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     ...(options.sealAfterMs === undefined ? {} : { sealAfterMs: options.sealAfterMs }),
   })
   const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
-  for (const hash of spool.recoveredHashes)
-    void recent.remember(hash, Promise.resolve({ records: 0, rejected: 0, notes: [] }))
+  const answered = Promise.resolve({ records: 0, rejected: 0, notes: [] })
+  for (const hash of spool.recoveredHashes) void recent.remember(hash, answered)
   const ingest = createIngest({ spool, recent, hashOf: createRequestHash(loadRequestHashKey(directory)), nowNs })
   const client = createAgnesClient({
     url: clickhouseUrl,

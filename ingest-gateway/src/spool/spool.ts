@@ -17,12 +17,11 @@ import {
   replaceFile,
   type SpoolFile,
   type SpoolFs,
-  unfinished,
   writeAll,
 } from './file-system.ts'
 import { encodeFrameHeader } from './frame.ts'
-import { type RecoveredSegment, recoverSegment } from './recovery.ts'
-import { firstSeqOf, segmentPath } from './segment-file.ts'
+import { recoverSegment, type Stock, takeOutRefused, takeStock } from './recovery.ts'
+import { type FoundFrame, scanSegment, segmentPath } from './segment-file.ts'
 
 export interface SpoolOptions {
   /** Created with mode 0700 if missing. */
@@ -58,6 +57,20 @@ export interface SealedSegment {
   readonly lastReceivedAtNs: bigint
   /** It was there when this process started: an earlier one may have stored it already. */
   readonly recovered: boolean
+  /** Sequence numbers of its records, in order. One range, unless frames were set aside. */
+  readonly ranges: readonly SeqRange[]
+}
+
+/** From a sequence number up to, not including, another. */
+export type SeqRange = readonly [bigint, bigint]
+
+/** A frame that ClickHouse does not take, and its reason. */
+export interface RefusedFrame {
+  readonly frame: FoundFrame
+  /** ClickHouse's number and name of the error. */
+  readonly code: string
+  readonly type: string
+  readonly message: string
 }
 
 /** The spool can't make a write durable; the caller answers 503 and the client tries again. */
@@ -80,7 +93,22 @@ export interface Spool {
    * @throws the file system's errors
    */
   recheck(segment: SealedSegment): Promise<SealedSegment>
-  /** Request hashes of everything that was on disk at the start. */
+  /** The frames of a segment, in order. @throws the file system's errors */
+  framesOf(segment: SealedSegment): Promise<readonly FoundFrame[]>
+  /**
+   * Takes out of a segment what ClickHouse refuses for its content: it stays in `quarantine/` with the reason beside it.
+   * @param left frames that stay in the segment; all others are stored
+   * @returns what is left of the segment
+   * @throws the file system's errors: then all is as before
+   */
+  setAside(
+    segment: SealedSegment,
+    refused: readonly RefusedFrame[],
+    left: readonly FoundFrame[],
+  ): Promise<SealedSegment>
+  /** Lets others go first. @returns false if there are none */
+  postpone(segment: SealedSegment): Promise<boolean>
+  /** Request hashes of what was on disk at the start and had come in its last ten minutes, oldest first. */
   readonly recoveredHashes: readonly Uint8Array[]
   stats(): SpoolStats
   /** Waits for appends under way, then closes. What is on disk stays. */
@@ -98,7 +126,7 @@ export interface SpoolStats {
   readonly quarantinedFrames: number
   /** Acknowledged records that were set aside as damaged since the start. */
   readonly quarantinedRecords: number
-  /** Records an earlier process left on disk. */
+  /** Records an earlier process left on disk; an estimate while a large backlog is not read back yet. */
   readonly recoveredRecords: number
 }
 
@@ -135,12 +163,14 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const sealAfterMs = options.sealAfterMs ?? 1_000
   const maxPendingBytes = options.maxPendingBytes ?? 64 * 1024 * 1024
 
-  const recovered = await takeStock(fs, directory, log)
+  const recovered = await takeStockOf(fs, directory, log)
   const sealed: SealedSegment[] = recovered.segments.filter((segment) => segment.records > 0)
+  /** Segments whose records are not counted yet, with what is assumed. */
+  const estimated = new Set<SealedSegment>(recovered.segments.filter((segment) => segment.estimated))
   const recoveredHashes = recovered.segments.flatMap((segment) => segment.requestHashes)
   let nextSeq = recovered.nextSeq
   let backlogBytes = sum(sealed, (segment) => segment.bytes)
-  const recoveredRecords = sum(sealed, (segment) => segment.records)
+  let recoveredRecords = sum(sealed, (segment) => segment.records)
   let backlogRecords = recoveredRecords
   let { quarantinedFrames } = recovered
   let quarantinedRecords = 0
@@ -264,9 +294,16 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     if (suspect) return abandonSegment()
     const next = await createSegment(fs, directory, nextSeq)
     await active.file.close().catch(() => {}) // everything in it was synced
-    const { path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs } = active
+    const segment = sealedFrom(active, false)
     active = next
-    offer({ path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs, recovered: false })
+    offer(segment)
+  }
+
+  /** Everything in the active segment follows on its first record, up to the next number to be given. */
+  function sealedFrom(from: ActiveSegment, recovered: boolean): SealedSegment {
+    const { path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs } = from
+    const ranges: SeqRange[] = [[nextSeq - BigInt(records), nextSeq]]
+    return { path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs, recovered, ranges }
   }
 
   function offer(segment: SealedSegment): void {
@@ -285,12 +322,13 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
    */
   async function abandonSegment(): Promise<void> {
     await cutOff(active)
-    const { file: handle, path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs } = active
+    const { file: handle } = active
+    // As if it were an earlier process's: the writer looks it up before it inserts it.
+    const segment = sealedFrom(active, true)
     active = await createSegment(fs, directory, nextSeq)
     suspect = false
     await handle.close().catch(() => {})
-    // As if it were an earlier process's: the writer looks it up before it inserts it.
-    if (bytes > 0) offer({ path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs, recovered: true })
+    if (segment.bytes > 0) offer(segment)
   }
 
   function report({ message }: Error): void {
@@ -357,22 +395,65 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     backlogRecords -= segment.records
   }
 
-  async function recheck(segment: SealedSegment): Promise<SealedSegment> {
-    const checked = await recoverSegment(fs, segment.path, path.join(directory, 'quarantine'), log)
+  /** One at a time, so that no more than one segment is in memory. */
+  let rechecking: Promise<unknown> = Promise.resolve()
+  function recheck(segment: SealedSegment): Promise<SealedSegment> {
+    const checked = rechecking.then(() => readBack(segment))
+    rechecking = checked.catch(() => {})
+    return checked
+  }
+
+  async function readBack(segment: SealedSegment): Promise<SealedSegment> {
+    const checked = await recoverSegment(fs, segment.path, path.join(directory, 'quarantine'), log, {})
     inFlight.delete(segment)
     inFlight.add(checked)
     backlogBytes += checked.bytes - segment.bytes
     backlogRecords += checked.records - segment.records
     quarantinedFrames += checked.quarantinedFrames
-    quarantinedRecords += segment.records - checked.records
+    if (estimated.delete(segment)) {
+      recoveredRecords += checked.records + checked.quarantinedRecords - segment.records
+      quarantinedRecords += checked.quarantinedRecords
+    } else quarantinedRecords += segment.records - checked.records
     return checked
   }
 
+  async function framesOf(segment: SealedSegment): Promise<readonly FoundFrame[]> {
+    return scanSegment(await readWhole(fs, segment.path)).frames
+  }
+
+  async function setAside(
+    segment: SealedSegment,
+    refused: readonly RefusedFrame[],
+    left: readonly FoundFrame[],
+  ): Promise<SealedSegment> {
+    const rest = await takeOutRefused(fs, segment, path.join(directory, 'quarantine'), refused, left, log)
+    inFlight.delete(segment)
+    inFlight.add(rest)
+    backlogBytes += rest.bytes - segment.bytes
+    backlogRecords += rest.records - segment.records
+    quarantinedFrames += refused.length
+    quarantinedRecords += sum(refused, ({ frame }) => frame.records)
+    return rest
+  }
+
+  async function postpone(segment: SealedSegment): Promise<boolean> {
+    // Those who wait may be in the active segment, which nobody asks for while every inserter is busy.
+    if (sealed.length === 0 && active.bytes > 0) {
+      while (committing !== undefined) await committing
+      if (active.bytes > 0 && !closed) sealNow()
+      await committing
+    }
+    if (sealed.length === 0 || closed) return false
+    inFlight.delete(segment)
+    // What was tried is uncertain: it is looked up before the next insert. (One that is estimated is recovered already.)
+    sealed.push(segment.recovered ? segment : { ...segment, recovered: true })
+    return true
+  }
+
   function oldestReceivedAtNs(): bigint | undefined {
-    const waiting = sealed[0] ?? (active.bytes > 0 ? active : undefined)
-    let oldest = waiting?.firstReceivedAtNs
-    for (const { firstReceivedAtNs } of inFlight) {
-      if (oldest === undefined || firstReceivedAtNs < oldest) oldest = firstReceivedAtNs
+    let oldest: bigint | undefined
+    for (const { bytes, firstReceivedAtNs } of [active, ...sealed, ...inFlight]) {
+      if (bytes > 0 && (oldest === undefined || firstReceivedAtNs < oldest)) oldest = firstReceivedAtNs
     }
     return oldest
   }
@@ -393,6 +474,9 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     nextSealed,
     remove,
     recheck,
+    framesOf,
+    setAside,
+    postpone,
     recoveredHashes,
     stats: () => ({
       backlogBytes,
@@ -408,17 +492,10 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   }
 }
 
-interface Stock {
-  readonly segments: readonly RecoveredSegment[]
-  readonly nextSeq: bigint
-  readonly quarantinedFrames: number
-}
-
-async function takeStock(fs: SpoolFs, directory: string, log: (line: string) => void): Promise<Stock> {
-  let names: string[]
+async function takeStockOf(fs: SpoolFs, directory: string, log: (line: string) => void): Promise<Stock> {
   try {
     await makeDurableDirectory(fs, directory)
-    names = await fs.list(directory)
+    return await takeStock(fs, directory, log)
   } catch (error) {
     throw new UserError(`cannot use the spool directory ${directory}: ${(error as Error).message}`, {
       code: 'spool_directory',
@@ -426,22 +503,6 @@ async function takeStock(fs: SpoolFs, directory: string, log: (line: string) => 
       cause: error,
     })
   }
-  for (const name of names) if (name.endsWith(unfinished)) await fs.unlink(path.join(directory, name))
-  const found = names
-    .map((name) => ({ file: path.join(directory, name), firstSeq: firstSeqOf(name) }))
-    .filter((entry): entry is { file: string; firstSeq: bigint } => entry.firstSeq !== undefined)
-    .sort((a, b) => (a.firstSeq < b.firstSeq ? -1 : 1))
-  const segments: RecoveredSegment[] = []
-  let nextSeq = 1n
-  let quarantinedFrames = 0
-  for (const { file, firstSeq } of found) {
-    const segment = await recoverSegment(fs, file, path.join(directory, 'quarantine'), log)
-    segments.push(segment)
-    quarantinedFrames += segment.quarantinedFrames
-    const after = segment.nextSeq ?? firstSeq
-    if (after > nextSeq) nextSeq = after
-  }
-  return { segments, nextSeq, quarantinedFrames }
 }
 
 async function createSegment(fs: SpoolFs, directory: string, firstSeq: bigint): Promise<ActiveSegment> {
