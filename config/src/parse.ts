@@ -56,6 +56,7 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     clickhouseCluster: read('CLICKHOUSE_CLUSTER') as string | undefined,
     maxBodyBytes: read('AGNES_MAX_BODY_BYTES') as number,
     maxDecodedBytes: read('AGNES_MAX_DECODED_BYTES') as number,
+    spoolMaxBytes: read('AGNES_SPOOL_MAX_BYTES') as number | undefined,
   }
   refuseContradictions(config)
   return { config, sources }

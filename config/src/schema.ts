@@ -77,6 +77,12 @@ export const variables = {
     default: String(64 * 1024 * 1024),
     description: 'Largest request body after inflating, in bytes (the OTLP specification recommends 64 MiB).',
   },
+  AGNES_SPOOL_MAX_BYTES: {
+    schema: positiveInt,
+    default: undefined,
+    description:
+      'The spool may grow to this many bytes; beyond it requests are refused for now (503 with Retry-After), and health warns from 80 %. Unset: until the disk has less than 5 % and less than 1 GiB free; health warns below 20 % and 4 GiB.',
+  },
 } as const satisfies Record<string, Variable>
 
 export type VariableName = keyof typeof variables
@@ -92,4 +98,5 @@ export interface Config {
   readonly clickhouseCluster: string | undefined
   readonly maxBodyBytes: number
   readonly maxDecodedBytes: number
+  readonly spoolMaxBytes: number | undefined
 }

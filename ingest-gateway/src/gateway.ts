@@ -18,7 +18,8 @@ export interface GatewayOptions {
   readonly config: Pick<
     Config,
     'dataDir' | 'host' | 'otlpPort' | 'otlpGrpcPort' | 'maxBodyBytes' | 'maxDecodedBytes' | 'clickhouseUrl'
-  >
+  > &
+    Partial<Pick<Config, 'spoolMaxBytes'>>
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
   readonly log?: (line: string) => void
@@ -56,6 +57,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const nowNs = wallClock()
   const spool = await openSpool({
     directory,
+    maxBytes: config.spoolMaxBytes,
     log,
     ...(options.sealAfterMs === undefined ? {} : { sealAfterMs: options.sealAfterMs }),
   })
@@ -80,13 +82,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const metrics = createMetrics({ ingest, spool, writer, nowNs })
 
   function health(): HealthReport {
-    const { failure, oldestReceivedAtNs, ...backlog } = spool.stats()
+    const { failure, warning, oldestReceivedAtNs, ...backlog } = spool.stats()
     const { storedRecords, failure: writerFailure } = writer.stats()
     const oldestSeconds = oldestReceivedAtNs === undefined ? 0 : Number(nowNs() - oldestReceivedAtNs) / 1e9
     return {
       ready: failure === undefined,
       details: {
         ...(failure === undefined ? {} : { spoolFailure: failure }),
+        ...(warning === undefined ? {} : { spoolWarning: warning }),
         ...(writerFailure === undefined ? {} : { clickhouseFailure: writerFailure }),
         ...ingest.counters,
         stored: storedRecords,

@@ -72,6 +72,9 @@ export function createMetrics({ ingest, spool, writer, nowNs }: MetricsOptions):
     return oldestReceivedAtNs === undefined ? 0 : Math.max(0, Number(nowNs() - oldestReceivedAtNs) / 1e9)
   })
   level('agnes_spool_writable', '1 while a new request would be durable.', () => (spool.stats().failure ? 0 : 1))
+  level('agnes_spool_disk_free_bytes', 'Free on the disk of the spool; -1 where the system does not say.', () => {
+    return spool.stats().diskFreeBytes ?? -1
+  })
   level('agnes_writer_failing', '1 while ClickHouse does not take inserts.', () => (writer.stats().failure ? 1 : 0))
 
   const requests = new Counter({

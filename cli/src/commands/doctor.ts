@@ -177,6 +177,7 @@ async function gateway(otlpUrl: string): Promise<Finding> {
       backlogRecords: number
       oldestSeconds: number
       spoolFailure?: string
+      spoolWarning?: string
       clickhouseFailure?: string
     }
     const check = 'gateway'
@@ -191,6 +192,14 @@ async function gateway(otlpUrl: string): Promise<Finding> {
     if (health.clickhouseFailure !== undefined) {
       const detail = `keeps ${health.backlogRecords} records on disk: ${health.clickhouseFailure}`
       return { check, status: 'warning', detail, advice: 'nothing is lost; bring ClickHouse back' }
+    }
+    if (health.spoolWarning !== undefined) {
+      return {
+        check,
+        status: 'warning',
+        detail: health.spoolWarning,
+        advice: 'make room on the disk of the data directory',
+      }
     }
     return { check, status: 'ok', detail: `${otlpUrl}, ${health.backlogRecords} records waiting` }
   } catch (error) {

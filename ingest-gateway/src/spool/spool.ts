@@ -17,10 +17,13 @@ import {
   replaceFile,
   type SpoolFile,
   type SpoolFs,
+  unfinished,
   writeAll,
+  writeDurably,
 } from './file-system.ts'
 import { encodeFrameHeader } from './frame.ts'
 import { recoverSegment, type Stock, takeOutRefused, takeStock } from './recovery.ts'
+import { watchRoom } from './room.ts'
 import { type FoundFrame, scanSegment, segmentPath } from './segment-file.ts'
 
 export interface SpoolOptions {
@@ -32,6 +35,8 @@ export interface SpoolOptions {
   readonly sealAfterMs?: number
   /** Requests that wait for their fdatasync may hold this many bytes; more are refused. */
   readonly maxPendingBytes?: number
+  /** The spool may grow to this; without it, to what the disk allows. */
+  readonly maxBytes?: number | undefined
   readonly fs?: SpoolFs
   readonly log?: (line: string) => void
 }
@@ -123,6 +128,10 @@ export interface SpoolStats {
   readonly oldestReceivedAtNs: bigint | undefined
   /** Why nothing can be written right now; undefined when all is well. */
   readonly failure: string | undefined
+  /** What will make writing fail; undefined while nothing is in sight. */
+  readonly warning: string | undefined
+  /** On the disk of the spool; undefined where the system does not say. */
+  readonly diskFreeBytes: number | undefined
   readonly quarantinedFrames: number
   /** Acknowledged records that were set aside as damaged since the start. */
   readonly quarantinedRecords: number
@@ -149,6 +158,8 @@ interface Waiting {
 }
 
 const dayNs = 86_400_000_000_000n
+/** How long a disk that is full, or well again, goes unnoticed at most. Milliseconds. */
+const lookEveryMs = 1_000
 /** One fdatasync carries at most this many bytes, so that the first of a long queue does not wait for the last. */
 const maxGroupBytes = 8 * 1024 * 1024
 
@@ -186,6 +197,18 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   let closed = false
   let taker: ((segment: SealedSegment | undefined) => void) | undefined
   let sealTimer: NodeJS.Timeout | undefined
+  const room = await watchRoom({
+    fs,
+    directory,
+    maxBytes: options.maxBytes,
+    heldBytes: () => backlogBytes + waitingBytes,
+    log,
+  })
+  const lookAfterDisk = setInterval(() => {
+    void room.look().then(() => {
+      if (failure !== undefined && !closed) probe()
+    })
+  }, lookEveryMs).unref()
 
   // Segments that held nothing: their names were the floor of the sequence, which the new active one is now.
   for (const empty of recovered.segments) {
@@ -197,6 +220,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     if (waitingBytes + request.payload.length > maxPendingBytes && waiting.length > 0) {
       return Promise.reject(new SpoolUnavailableError('more is arriving than the disk can take'))
     }
+    const refusal = room.refusal(request.payload.length)
+    if (refusal !== undefined) return Promise.reject(new SpoolUnavailableError(refusal))
     return new Promise((resolve, reject) => {
       waiting.push({ request, resolve, reject })
       waitingBytes += request.payload.length
@@ -220,7 +245,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
         if (suspect) await abandonSegment()
         await rotateIfNeeded(group)
         await commit(group)
-        failure = undefined
+        wellAgain()
         for (const { resolve } of group) resolve()
       } catch (error) {
         report(error as Error)
@@ -273,6 +298,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       if (request.receivedAtNs < active.firstReceivedAtNs) active.firstReceivedAtNs = request.receivedAtNs
       if (request.receivedAtNs > active.lastReceivedAtNs) active.lastReceivedAtNs = request.receivedAtNs
     }
+    room.wrote(bytes)
     active.bytes += bytes
     active.records += records
     nextSeq += BigInt(records)
@@ -334,6 +360,29 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   function report({ message }: Error): void {
     if (failure !== message) log(`spool: ${message}`)
     failure = message
+  }
+
+  function wellAgain(): void {
+    if (failure !== undefined) log('spool: it can be written again')
+    failure = undefined
+  }
+
+  /** A load balancer sends nothing while we are not ready: nothing but this would tell that the disk is well again. */
+  function probe(): void {
+    if (committing !== undefined) return
+    committing = tryDisk()
+      .then(wellAgain, report)
+      .finally(() => {
+        committing = undefined
+        if (waiting.length > 0) kick()
+      })
+  }
+
+  async function tryDisk(): Promise<void> {
+    if (suspect) await abandonSegment()
+    const file = path.join(directory, `probe${unfinished}`)
+    await writeDurably(fs, file, [Buffer.alloc(4_096)])
+    await fs.unlink(file)
   }
 
   /** Refused requests must not be stored later, not after a crash either: their clients send them again. */
@@ -462,6 +511,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     if (closed) return
     closed = true
     clearTimeout(sealTimer)
+    clearInterval(lookAfterDisk)
     while (committing !== undefined) await committing
     taker?.(undefined)
     taker = undefined
@@ -483,7 +533,9 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       backlogRecords,
       backlogSegments: sealed.length + inFlight.size + (active.bytes > 0 ? 1 : 0),
       oldestReceivedAtNs: oldestReceivedAtNs(),
-      failure,
+      failure: failure ?? room.refusal(0),
+      warning: room.warning(),
+      diskFreeBytes: room.freeBytes(),
       quarantinedFrames,
       quarantinedRecords,
       recoveredRecords,
