@@ -8,6 +8,7 @@ import { registerEngine } from './engine.ts'
 import { registerGateway } from './gateway.ts'
 import { registerHealth } from './health.ts'
 import { registerMigrate } from './migrate.ts'
+import { registerSpool } from './spool.ts'
 import { registerSql } from './sql.ts'
 import { registerUp } from './up.ts'
 
@@ -18,6 +19,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerSql,
   registerDemo,
   registerDoctor,
+  registerSpool,
   registerEngine,
   registerGateway,
   registerMigrate,

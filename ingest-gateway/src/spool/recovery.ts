@@ -9,7 +9,15 @@
 import path from 'node:path'
 import { makeDurableDirectory, readWhole, replaceFile, type SpoolFs, unfinished, writeDurably } from './file-system.ts'
 import { decodeFrameHeader, type FrameHeader } from './frame.ts'
-import { type FoundFrame, firstSeqOf, reasonsName, refusedName, type Scan, scanSegment } from './segment-file.ts'
+import {
+  type FoundFrame,
+  firstSeqOf,
+  quarantineDirectory,
+  reasonsName,
+  refusedName,
+  type Scan,
+  scanSegment,
+} from './segment-file.ts'
 import type { RefusedFrame, SealedSegment, SeqRange } from './spool.ts'
 
 export interface RecoveredSegment extends SealedSegment {
@@ -46,7 +54,7 @@ export async function takeStock(fs: SpoolFs, directory: string, log: (line: stri
     .map((name) => ({ file: path.join(directory, name), firstSeq: firstSeqOf(name) }))
     .filter((entry): entry is { file: string; firstSeq: bigint } => entry.firstSeq !== undefined)
     .sort((a, b) => (a.firstSeq > b.firstSeq ? -1 : 1))
-  const quarantine = path.join(directory, 'quarantine')
+  const quarantine = path.join(directory, quarantineDirectory)
   const start = performance.now()
 
   const newestFirst: RecoveredSegment[] = []

@@ -8,9 +8,19 @@ export function segmentName(firstSeq: bigint): string {
   return `seg-${firstSeq.toString(16).padStart(16, '0')}.rowbinary`
 }
 
+/** In the spool directory: what was set aside, and what is to be tried again. */
+export const quarantineDirectory = 'quarantine'
+export const redriveDirectory = 'redrive'
+
 /** Frames that ClickHouse refused, in `quarantine/`: a file like a segment, named by its first record. */
 export function refusedName(firstSeq: bigint): string {
   return segmentName(firstSeq).replace('seg-', 'refused-')
+}
+
+/** The segment that a refused file becomes when it is driven again; undefined for any other file. */
+export function segmentOfRefused(name: string): string | undefined {
+  const segment = name.replace(/^refused-/, 'seg-')
+  return segment !== name && firstSeqOf(segment) !== undefined ? segment : undefined
 }
 
 /** Why they were refused. */

@@ -24,7 +24,14 @@ import {
 import { encodeFrameHeader } from './frame.ts'
 import { recoverSegment, type Stock, takeOutRefused, takeStock } from './recovery.ts'
 import { watchRoom } from './room.ts'
-import { type FoundFrame, scanSegment, segmentPath } from './segment-file.ts'
+import {
+  type FoundFrame,
+  quarantineDirectory,
+  redriveDirectory,
+  scanSegment,
+  segmentOfRefused,
+  segmentPath,
+} from './segment-file.ts'
 
 export interface SpoolOptions {
   /** Created with mode 0700 if missing. */
@@ -208,7 +215,13 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     void room.look().then(() => {
       if (failure !== undefined && !closed) probe()
     })
+    adopting ??= adoptRedriven()
+      .catch((error: Error) => log(`spool: what is to be stored again cannot be taken: ${error.message}`))
+      .finally(() => {
+        adopting = undefined
+      })
   }, lookEveryMs).unref()
+  let adopting: Promise<void> | undefined
 
   // Segments that held nothing: their names were the floor of the sequence, which the new active one is now.
   for (const empty of recovered.segments) {
@@ -453,7 +466,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   }
 
   async function readBack(segment: SealedSegment): Promise<SealedSegment> {
-    const checked = await recoverSegment(fs, segment.path, path.join(directory, 'quarantine'), log, {})
+    const checked = await recoverSegment(fs, segment.path, path.join(directory, quarantineDirectory), log, {})
     inFlight.delete(segment)
     inFlight.add(checked)
     backlogBytes += checked.bytes - segment.bytes
@@ -475,7 +488,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     refused: readonly RefusedFrame[],
     left: readonly FoundFrame[],
   ): Promise<SealedSegment> {
-    const rest = await takeOutRefused(fs, segment, path.join(directory, 'quarantine'), refused, left, log)
+    const rest = await takeOutRefused(fs, segment, path.join(directory, quarantineDirectory), refused, left, log)
     inFlight.delete(segment)
     inFlight.add(rest)
     backlogBytes += rest.bytes - segment.bytes
@@ -499,6 +512,34 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     return true
   }
 
+  /**
+   * Frames that were set aside and are to be tried again: `agnes spool redrive` moved them here. They come in as they
+   * were, under their batch and sequence, so that the look-up finds any of them that is stored already.
+   */
+  async function adoptRedriven(): Promise<void> {
+    const from = path.join(directory, redriveDirectory)
+    const names = await fs.list(from).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return []
+      throw error
+    })
+    const taken = new Set([active, ...sealed, ...inFlight].map((segment) => path.basename(segment.path)))
+    for (const name of names) {
+      const segmentName = segmentOfRefused(name)
+      // The segment they came from may be there still.
+      if (segmentName === undefined || taken.has(segmentName) || closed) continue
+      const file = path.join(directory, segmentName)
+      await fs.rename(path.join(from, name), file)
+      await fs.syncDirectory(directory)
+      await fs.syncDirectory(from)
+      const segment = await recoverSegment(fs, file, path.join(directory, quarantineDirectory), log, {})
+      log(`spool: ${segment.records} records that were set aside are tried again`)
+      backlogBytes += segment.bytes
+      backlogRecords += segment.records
+      recoveredRecords += segment.records
+      offer(segment)
+    }
+  }
+
   function oldestReceivedAtNs(): bigint | undefined {
     let oldest: bigint | undefined
     for (const { bytes, firstReceivedAtNs } of [active, ...sealed, ...inFlight]) {
@@ -513,6 +554,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     clearTimeout(sealTimer)
     clearInterval(lookAfterDisk)
     while (committing !== undefined) await committing
+    await adopting
     taker?.(undefined)
     taker = undefined
     if (suspect) await abandonSegment().catch(report)
