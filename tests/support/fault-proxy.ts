@@ -5,9 +5,17 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 /**
  * What happens to a request that `matches`:
  * `lose-request` the connection ends before the server has seen it; `lose-answer` the server has done its work, and the
- * client never hears of it.
+ * client never hears of it; a ClickHouse error: the server has not seen it, and this is the answer.
  */
-export type Fault = 'lose-request' | 'lose-answer'
+export type Fault = 'lose-request' | 'lose-answer' | ClickHouseFault
+
+export interface ClickHouseFault {
+  readonly code: number
+  /** Ends in the error's name, `(TYPE_MISMATCH)`, or clients do not read it as an error of ClickHouse's. */
+  readonly message: string
+  /** 500 unless said: an error after the first rows comes with 200. */
+  readonly status?: number
+}
 
 export interface FaultProxy {
   readonly url: string
@@ -29,6 +37,12 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
     planned = planned.filter((one) => one !== plan)
     if (plan?.fault === 'lose-request') {
       request.socket.destroy()
+      return
+    }
+    if (typeof plan?.fault === 'object') {
+      const { code, message, status = 500 } = plan.fault
+      response.writeHead(status, { 'X-ClickHouse-Exception-Code': code })
+      response.end(`Code: ${code}. DB::Exception: ${message}`)
       return
     }
     const { 'transfer-encoding': _chunked, ...headers } = request.headers

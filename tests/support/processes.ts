@@ -8,6 +8,7 @@ const main = path.resolve(import.meta.dirname, '../../cli/dist/main.js')
 
 export interface Service {
   readonly url: string
+  readonly pid: number
   /** SIGKILL: no handler runs, nothing is flushed. */
   kill(): Promise<void>
   /** SIGTERM, as an operator stops it. */
@@ -33,7 +34,12 @@ export async function startService(command: 'engine' | 'gateway', env: NodeJS.Pr
       if (message.type === 'failed') reject(new Error(`${message.message}; hint: ${message.hint}`))
     })
   })
-  return { url, kill: () => end(child, 'SIGKILL').then(() => {}), stop: () => end(child, 'SIGTERM') }
+  return {
+    url,
+    pid: child.pid ?? 0,
+    kill: () => end(child, 'SIGKILL').then(() => {}),
+    stop: () => end(child, 'SIGTERM'),
+  }
 }
 
 async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startTestEngine, type TestEngine } from '../../../tests/support/engine.ts'
 import { startFaultProxy } from '../../../tests/support/fault-proxy.ts'
 import { transcodeJson } from '../otlp/transcode-json.ts'
+import { scanSegment } from '../spool/segment-file.ts'
 import { openSpool, type SealedSegment, type Spool } from '../spool/spool.ts'
 import { insertSegment, type SegmentTransport, storedRecords } from './insert.ts'
 import { startWriter, type Writer } from './writer.ts'
@@ -31,7 +32,7 @@ interface Bench {
   readonly directory: string
   readonly spool: Spool
   readonly client: ClickHouseClient
-  append(records: number): Promise<void>
+  append(records: number, text?: string): Promise<void>
   /** Rows in ClickHouse, and how many of them are distinct events. */
   stored(): Promise<{ readonly rows: number; readonly events: number }>
   close(writer?: Writer): Promise<void>
@@ -46,10 +47,11 @@ async function bench(url: string): Promise<Bench> {
     directory,
     spool,
     client,
-    async append(records) {
+    async append(records, text) {
       const receivedAtNs = nowNs()
       const logRecords = Array.from({ length: records }, () => ({
         eventName: 'agnes.audit',
+        ...(text === undefined ? {} : { body: { stringValue: text } }),
         attributes: [{ key: 'agnes.action', value: { stringValue: 'query.local' } }],
       }))
       const body = Buffer.from(JSON.stringify({ resourceLogs: [{ scopeLogs: [{ logRecords }] }] }))
@@ -199,6 +201,86 @@ test('a file that cannot be removed is tried again, and storing goes on', async 
   expect(await stored()).toEqual({ rows: 8, events: 8 })
   expect(lines[0]).toContain('a segment that is stored cannot be removed: EIO')
   await close(writer)
+})
+
+describe('P12: what ClickHouse refuses for its content', () => {
+  const withConstraint = async (work: () => Promise<void>): Promise<void> => {
+    await engine.client.command({ query: "ALTER TABLE otel_logs ADD CONSTRAINT tame CHECK Body NOT LIKE 'poison%'" })
+    await work().finally(() => engine.client.command({ query: 'ALTER TABLE otel_logs DROP CONSTRAINT tame' }))
+  }
+
+  test.each<SegmentTransport>(['file', 'stream'])(
+    'is set aside by frame with the reason beside it, all else is stored once, and the account closes (by %s)',
+    (transport) =>
+      withConstraint(async () => {
+        const { spool, client, append, stored, close, directory } = await bench(engine.url)
+        for (let i = 0; i < 25; i++) await append(2, i % 10 === 7 ? `poison ${i}` : 'tame')
+        await nextSegment(spool) // nobody stores it: the next life finds it
+        await append(3)
+        await spool.close()
+
+        const again = await openSpool({ directory, sealAfterMs: 1 })
+        const lines: string[] = []
+        const writer = startWriter({ spool: again, client, transport, nowNs, log: (line) => lines.push(line) })
+        await expect.poll(() => again.stats().backlogRecords, { timeout: 15_000 }).toBe(0)
+        expect(await stored()).toEqual({ rows: 49, events: 49 })
+        expect(writer.stats()).toMatchObject({ storedRecords: 49, failure: undefined })
+        expect(again.stats()).toMatchObject({ recoveredRecords: 53, quarantinedRecords: 4, quarantinedFrames: 2 })
+
+        const quarantine = path.join(directory, 'quarantine')
+        const [reasons = '', frames = ''] = readdirSync(quarantine).sort()
+        expect(JSON.parse(readFileSync(path.join(quarantine, reasons), 'utf8'))).toMatchObject({
+          frames: [
+            { seq: '15', records: 2, code: '469', type: 'VIOLATED_CONSTRAINT' },
+            { seq: '35', records: 2 },
+          ],
+        })
+        expect(scanSegment(readFileSync(path.join(quarantine, frames))).frames.map(({ seq }) => seq)).toEqual([
+          15n,
+          35n,
+        ])
+        await again.close()
+        await close(writer)
+      }),
+  )
+
+  test('is not what a server refuses for a reason of its own: it is tried until it is taken', async () => {
+    const proxy = await startFaultProxy(engine.url)
+    const { spool, client, append, stored, close } = await bench(proxy.url)
+    proxy.inject({ code: 53, message: 'Type mismatch. (TYPE_MISMATCH)' }, 'INSERT INTO otel_logs', 4)
+    await append(5)
+    const writer = startWriter({ spool, client, transport: 'file', nowNs })
+    await expect.poll(() => writer.stats().storedRecords, { timeout: 15_000 }).toBe(5)
+    expect(await stored()).toEqual({ rows: 5, events: 5 })
+    expect(spool.stats().quarantinedRecords).toBe(0)
+    await close(writer)
+    await proxy.stop()
+  })
+
+  test('does not hold up others: a segment the server never takes has its turn after them', async () => {
+    const proxy = await startFaultProxy(engine.url)
+    const { spool, client, append, stored, close } = await bench(proxy.url)
+    const stuck: SealedSegment[] = []
+    for (let i = 0; i < 2; i++) {
+      await append(2)
+      stuck.push(await nextSegment(spool))
+    }
+    for (const { batchId } of stuck) {
+      proxy.inject({ code: 241, message: 'Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED)' }, `token=${batchId}`, 1_000)
+    }
+    await append(5)
+    const waiting = [...stuck]
+    const writer = startWriter({
+      spool: { ...spool, nextSealed: () => Promise.resolve(waiting.shift()).then((one) => one ?? spool.nextSealed()) },
+      client,
+      transport: 'file',
+      nowNs,
+    })
+    await expect.poll(stored, { timeout: 25_000 }).toEqual({ rows: 5, events: 5 })
+    expect(writer.stats().failure).toContain('Memory limit')
+    await close(writer)
+    await proxy.stop()
+  })
 })
 
 const flipBit = (bytes: Buffer): Buffer => {
