@@ -6,6 +6,7 @@
  */
 import { createReadStream } from 'node:fs'
 import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { type ClickHouseClient, ClickHouseError, type ClickHouseSettings } from '@clickhouse/client'
 import { groupColumnNames, recordColumnNames } from '../otlp/layout.ts'
 import { frameStructure } from '../spool/frame.ts'
@@ -74,19 +75,18 @@ export async function insertSegment(
   }
   try {
     if (transport === 'file') {
-      await client.command({
+      await execute(client, {
         query: `${insert} ${selectFrom(fromFile, where)}`,
         query_params: { path: segment.path, ...(mode === 'missing' ? { batch: segment.batchId } : {}) },
         clickhouse_settings,
       })
     } else {
-      const { stream } = await client.exec({
+      await execute(client, {
         query: `${insert} ${selectFrom(fromBody, where)} FORMAT RowBinary`,
         values: createReadStream(segment.path, { highWaterMark: 1 << 20 }),
         ...(mode === 'missing' ? { query_params: { batch: segment.batchId } } : {}),
         clickhouse_settings,
       })
-      stream.resume()
     }
     return { kind: 'stored' }
   } catch (error) {
@@ -114,7 +114,7 @@ export async function insertPart(
           highWaterMark: 1 << 20,
         })
   try {
-    const { stream } = await client.exec({
+    await execute(client, {
       query: `INSERT INTO otel_logs (${columns.join(', ')}) ${selectFrom(fromBody, onlyMissing)} FORMAT RowBinary`,
       values,
       query_params: { batch: segment.batchId },
@@ -123,7 +123,6 @@ export async function insertPart(
         insert_deduplication_token: `${segment.batchId}-${first?.seq}-${last?.seq}-part`,
       },
     })
-    stream.resume()
     return { kind: 'stored' }
   } catch (error) {
     if (first === undefined && error instanceof ClickHouseError && error.code === noDataToInsert)
@@ -133,6 +132,13 @@ export async function insertPart(
 }
 
 const noDataToInsert = '108'
+
+/** An INSERT answers with nothing. Text is an error that came after the status was sent. */
+async function execute(client: ClickHouseClient, insert: Parameters<ClickHouseClient['exec']>[0]): Promise<void> {
+  const { stream } = await client.exec(insert)
+  const answer = await text(stream)
+  if (answer !== '') throw new Error(`ClickHouse answered an insert with: ${answer.slice(0, 500)}`)
+}
 
 /**
  * The same rows, the same token; other rows, another: ClickHouse drops what has a token it knows without looking at it.
