@@ -33,13 +33,8 @@ export interface Books {
   readonly gaps: number
 }
 
-export interface BenchOptions {
-  readonly env?: NodeJS.ProcessEnv
-  /** Of the gateway, at its first start. */
-  readonly gateway?: ServiceOptions
-}
-
-export async function startBench(options: BenchOptions = {}): Promise<Bench> {
+/** @param options of the gateway, at its first start */
+export async function startBench(options: ServiceOptions = {}): Promise<Bench> {
   const dataDir = mkdtempSync(path.join(tmpdir(), 'agnes-bench-'))
   const env = {
     AGNES_DATA_DIR: dataDir,
@@ -57,9 +52,9 @@ export async function startBench(options: BenchOptions = {}): Promise<Bench> {
     dataDir,
     engineUrl: engine.url,
     engine,
-    gateway: await startService('gateway', { ...env, ...options.env }, options.gateway),
+    gateway: await startService('gateway', env, options),
     async startGateway(other) {
-      bench.gateway = await startService('gateway', { ...env, ...options.env }, other)
+      bench.gateway = await startService('gateway', env, other)
     },
     async startEngine() {
       bench.engine = await startService('engine', env)

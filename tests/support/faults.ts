@@ -1,11 +1,15 @@
 /** Faults that several tests bring about, and what is needed for them. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Bench } from './bench.ts'
-import type { ServiceOptions } from './processes.ts'
+import type { LedgerClient } from './ledger-client.ts'
+import type { LoopDisk } from './loop-disk.ts'
+import { type Service, type ServiceOptions, startService } from './processes.ts'
+import { framesInSpool } from './spool-directory.ts'
 
-/** How often the long tier does what it does. */
+/** How often the long tier does what it does (vitest.faults.config.ts). */
 export const faultRounds = Number(process.env.FAULT_ROUNDS ?? 100)
 
 /** kill -9 of gateway, engine or both, each time at another point of a segment's life. */
@@ -17,6 +21,34 @@ export async function killRounds(bench: Bench, rounds: number, gateway?: Service
     if (victims !== 'gateway') await bench.engine.kill()
     if (victims !== 'gateway') await bench.startEngine()
     if (victims !== 'engine') await bench.startGateway(gateway)
+  }
+}
+
+/**
+ * Copies the disk of a running gateway as it would be had the power gone, and starts a gateway on the copy.
+ * @param options of the gateway on the copy
+ * @returns acknowledged requests that the copy does not hold, or holds twice
+ */
+export async function cutPower(
+  disk: LoopDisk,
+  gateway: Service,
+  clients: readonly LedgerClient[],
+  env: NodeJS.ProcessEnv,
+): Promise<{ readonly acknowledged: number; readonly lost: number; readonly doubled: number }> {
+  const acknowledged = clients.flatMap((client) => [...client.acknowledged]).filter((id) => id.endsWith('-0'))
+  process.kill(gateway.pid, 'SIGSTOP')
+  const copy = disk.powerCut()
+  process.kill(gateway.pid, 'SIGCONT')
+  const dataDir = path.join(copy.directory, 'data')
+  const recovering = await startService('gateway', { ...env, AGNES_DATA_DIR: dataDir })
+  await recovering.kill()
+  const payloads = Buffer.concat(framesInSpool(dataDir).map(({ payload }) => payload)).toString('latin1')
+  copy.remove()
+  const counts = acknowledged.map((id) => payloads.split(`{"id":"${id}"`).length - 1)
+  return {
+    acknowledged: acknowledged.length,
+    lost: counts.filter((count) => count === 0).length,
+    doubled: counts.filter((count) => count > 1).length,
   }
 }
 

@@ -24,18 +24,20 @@ export interface ServiceOptions {
   readonly main?: string
   /** A program with its arguments that the command runs under. */
   readonly under?: readonly string[]
+  /** On top of the instance's environment. */
+  readonly env?: NodeJS.ProcessEnv
 }
 
 /** Starts `agnes <command>` and resolves when it says that it serves. */
 export async function startService(
   command: 'engine' | 'gateway',
   env: NodeJS.ProcessEnv,
-  { main = builtMain, under = [] }: ServiceOptions = {},
+  { main = builtMain, under = [], env: more = {} }: ServiceOptions = {},
 ): Promise<Service> {
   const [program = '', ...args] = [...under, process.execPath, main, command]
   // The channel to us is an open file: it goes through whatever program stands between.
   const child = spawn(program, args, {
-    env: { PATH: process.env.PATH ?? '', ...env },
+    env: { PATH: process.env.PATH ?? '', ...env, ...more },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
   const ended = once(child, 'exit')

@@ -1,6 +1,6 @@
 /** The writer between a real spool and the real engine, with a proxy where the network would fail. */
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type ClickHouseClient, createAgnesClient, migrate } from '@agnes/clickhouse'
@@ -168,6 +168,25 @@ test('a recovered segment is looked up before it is sent: what another life stor
   await client.command({ query: 'ALTER TABLE otel_logs MODIFY SETTING non_replicated_deduplication_window = 10000' })
   await again.close()
   await close(writer)
+})
+
+test('P15: a segment of an earlier version is stored', async () => {
+  const fixtures = path.resolve(import.meta.dirname, '../../../tests/fixtures/spool')
+  for (const name of readdirSync(fixtures)) {
+    const directory = mkdtempSync(path.join(root, 'fixture-'))
+    copyFileSync(path.join(fixtures, name), path.join(directory, 'seg-0000000000000001.rowbinary'))
+    const spool = await openSpool({ directory, sealAfterMs: 1 })
+    const writer = startWriter({ spool, client: engine.client, transport: 'file', nowNs })
+    await expect.poll(() => writer.stats().storedRecords).toBe(4)
+    const result = await engine.client.query({
+      query: "SELECT Body FROM otel_logs WHERE TenantId = 'fixture' ORDER BY Seq",
+      format: 'JSONEachRow',
+    })
+    const bodies = (await result.json<{ Body: string }>()).map(({ Body }) => Body)
+    expect(bodies).toEqual(['first 1', 'first 2', 'second 1', 'second 2'])
+    await spool.close()
+    await writer.stop()
+  }
 })
 
 test('while ClickHouse is away nothing is dropped, the reason is told, and it goes on by itself', async () => {
