@@ -40,7 +40,6 @@ function mount(root: string, image: string): LoopDisk {
   mkdirSync(directory)
   const mountIt = (): void => run('mount', '-o', 'loop,errors=remount-ro', image, directory)
   mountIt()
-  const copies: LoopDisk[] = []
   return {
     directory,
     turnReadOnly() {
@@ -57,12 +56,9 @@ function mount(root: string, image: string): LoopDisk {
       const copyRoot = mkdtempSync(path.join(tmpdir(), 'agnes-disk-'))
       const copy = path.join(copyRoot, 'disk.img')
       run('cp', '--sparse=always', image, copy)
-      const disk = mount(copyRoot, copy)
-      copies.push(disk)
-      return disk
+      return mount(copyRoot, copy)
     },
     remove() {
-      for (const copy of copies) copy.remove()
       run('umount', directory)
       rmSync(root, { recursive: true })
     },

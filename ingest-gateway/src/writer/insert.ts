@@ -7,6 +7,7 @@
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { type ClickHouseClient, ClickHouseError, type ClickHouseSettings } from '@clickhouse/client'
 import { groupColumnNames, recordColumnNames } from '../otlp/layout.ts'
 import { firstFrameStructure, frameStructure, isFirstFormat } from '../spool/frame.ts'
@@ -99,19 +100,18 @@ export async function insertSegment(
     const format = await formatOf(segment.path)
     if (transport === 'file') {
       const source = `file({path:String}, 'RowBinary', '${structures[format]}')`
-      await client.command({
+      await execute(client, {
         query: `${insert} ${selectFrom(source, format, where)}`,
         query_params: { path: segment.path, ...(mode === 'missing' ? { batch: segment.batchId } : {}) },
         clickhouse_settings,
       })
     } else {
-      const { stream } = await client.exec({
+      await execute(client, {
         query: `${insert} ${selectFrom(`input('${structures[format]}')`, format, where)} FORMAT RowBinary`,
         values: createReadStream(segment.path, { highWaterMark: 1 << 20 }),
         ...(mode === 'missing' ? { query_params: { batch: segment.batchId } } : {}),
         clickhouse_settings,
       })
-      stream.resume()
     }
     return { kind: 'stored' }
   } catch (error) {
@@ -141,7 +141,7 @@ export async function insertPart(
   try {
     const format = await formatOf(segment.path)
     const source = `input('${structures[format]}')`
-    const { stream } = await client.exec({
+    await execute(client, {
       query: `INSERT INTO otel_logs (${columns.join(', ')}) ${selectFrom(source, format, onlyMissing)} FORMAT RowBinary`,
       values,
       query_params: { batch: segment.batchId },
@@ -150,7 +150,6 @@ export async function insertPart(
         insert_deduplication_token: `${segment.batchId}-${first?.seq}-${last?.seq}-part`,
       },
     })
-    stream.resume()
     return { kind: 'stored' }
   } catch (error) {
     if (first === undefined && error instanceof ClickHouseError && error.code === noDataToInsert)
@@ -160,6 +159,13 @@ export async function insertPart(
 }
 
 const noDataToInsert = '108'
+
+/** An INSERT answers with nothing. Text is an error that came after the status was sent. */
+async function execute(client: ClickHouseClient, insert: Parameters<ClickHouseClient['exec']>[0]): Promise<void> {
+  const { stream } = await client.exec(insert)
+  const answer = await text(stream)
+  if (answer !== '') throw new Error(`ClickHouse answered an insert with: ${answer.slice(0, 500)}`)
+}
 
 /**
  * The same rows, the same token; other rows, another: ClickHouse drops what has a token it knows without looking at it.
