@@ -8,6 +8,10 @@ const main = path.resolve(import.meta.dirname, '../../cli/dist/main.js')
 
 export interface Service {
   readonly url: string
+  /** Of the gateway; 0 for others. */
+  readonly grpcPort: number
+  /** What it has written to standard error. */
+  stderr(): string
   /** SIGKILL: no handler runs, nothing is flushed. */
   kill(): Promise<void>
   /** SIGTERM, as an operator stops it. */
@@ -26,14 +30,23 @@ export async function startService(command: 'engine' | 'gateway', env: NodeJS.Pr
   child.stderr?.on('data', (chunk: Buffer) => {
     errors += chunk.toString()
   })
-  const url = await new Promise<string>((resolve, reject) => {
+  const { url, grpcPort = 0 } = await new Promise<{ url: string; grpcPort?: number }>((resolve, reject) => {
     child.once('exit', (code, signal) => reject(new Error(`agnes ${command} ended (${code ?? signal}): ${errors}`)))
-    child.on('message', (message: { type?: string; url?: string; message?: string; hint?: string }) => {
-      if (message.type === 'ready' && message.url !== undefined) resolve(message.url)
-      if (message.type === 'failed') reject(new Error(`${message.message}; hint: ${message.hint}`))
-    })
+    child.on(
+      'message',
+      (message: { type?: string; url?: string; grpcPort?: number; message?: string; hint?: string }) => {
+        if (message.type === 'ready' && message.url !== undefined) resolve({ ...message, url: message.url })
+        if (message.type === 'failed') reject(new Error(`${message.message}; hint: ${message.hint}`))
+      },
+    )
   })
-  return { url, kill: () => end(child, 'SIGKILL').then(() => {}), stop: () => end(child, 'SIGTERM') }
+  return {
+    url,
+    grpcPort,
+    stderr: () => errors,
+    kill: () => end(child, 'SIGKILL').then(() => {}),
+    stop: () => end(child, 'SIGTERM'),
+  }
 }
 
 async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
