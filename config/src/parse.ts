@@ -62,6 +62,8 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     clickhouseCluster: read('CLICKHOUSE_CLUSTER') as string | undefined,
     maxBodyBytes: read('AGNES_MAX_BODY_BYTES') as number,
     maxDecodedBytes: read('AGNES_MAX_DECODED_BYTES') as number,
+    logLevel: read('AGNES_LOG_LEVEL') as Config['logLevel'],
+    logFormat: read('AGNES_LOG_FORMAT') as Config['logFormat'],
   }
   refuseContradictions(config)
   return { config, sources }

@@ -4,6 +4,7 @@
  * `docs/configuration.md` is generated from this table.
  */
 import { z } from 'zod'
+import { type LogLevel, logLevels } from './log.ts'
 
 const port = z.coerce.number({ error: 'must be a port number' }).int().min(0).max(65_535)
 const positiveInt = z.coerce.number({ error: 'must be a whole number' }).int().positive()
@@ -95,6 +96,17 @@ export const variables = {
     default: String(64 * 1024 * 1024),
     description: 'Largest request body after inflating, in bytes (the OTLP specification recommends 64 MiB).',
   },
+  AGNES_LOG_LEVEL: {
+    schema: z.enum(logLevels, { error: `must be one of ${logLevels.join(', ')}` }),
+    default: 'info',
+    description: `The least serious messages the services log: ${logLevels.map((level) => `\`${level}\``).join(', ')}.`,
+  },
+  AGNES_LOG_FORMAT: {
+    schema: z.enum(['text', 'json'], { error: 'must be text or json' }),
+    default: undefined,
+    description:
+      'How the services log on standard error: `text`, or `json` (one object a line). Unset: text on a terminal, else JSON.',
+  },
 } as const satisfies Record<string, Variable>
 
 export type VariableName = keyof typeof variables
@@ -118,4 +130,6 @@ export interface Config {
   readonly clickhouseCluster: string | undefined
   readonly maxBodyBytes: number
   readonly maxDecodedBytes: number
+  readonly logLevel: LogLevel
+  readonly logFormat: 'text' | 'json' | undefined
 }

@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { createAgnesClient } from '@agnes/clickhouse'
-import { type Config, lockDirectory, UserError } from '@agnes/config'
+import { type Config, type Log, lockDirectory, UserError } from '@agnes/config'
 import { createByteBudget } from './byte-budget.ts'
 import { listenGrpc } from './grpc/server.ts'
 import { defaultTenant, type HealthReport, listen } from './http/server.ts'
@@ -23,7 +23,7 @@ export interface GatewayOptions {
     Partial<Pick<Config, 'tls'>>
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
-  readonly log?: (line: string) => void
+  readonly log?: Log
   /** Seal a segment after this many milliseconds while the writer is idle. */
   readonly sealAfterMs?: number
   /** Milliseconds between two heartbeats; 0 for none. */
@@ -56,6 +56,8 @@ const requestsInMemory = 4
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, clickhouseUrl, log = () => {} } = options
+  // Spool and writer speak up when something is wrong, or right again.
+  const warn: Log = (message, level = 'warn', fields) => log(message, level, fields)
   const tls = config.tls && openTls({ files: config.tls, log, everyMs: options.tlsEveryMs })
   const directory = path.join(config.dataDir, 'spool')
   createDirectory(directory)
@@ -63,7 +65,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const nowNs = wallClock()
   const spool = await openSpool({
     directory,
-    log,
+    log: warn,
     ...(options.sealAfterMs === undefined ? {} : { sealAfterMs: options.sealAfterMs }),
   })
   const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
@@ -80,7 +82,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     client,
     // The embedded engine runs on this machine and opens the segment file itself.
     transport: config.clickhouseUrl === undefined ? 'file' : 'stream',
-    log,
+    log: warn,
     nowNs,
   })
 

@@ -1,11 +1,12 @@
 import { fork } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { type Config, exitCodes, loadConfig, UserError } from '@agnes/config'
+import { type Config, exitCodes, type Log, loadConfig, UserError } from '@agnes/config'
 import { type Command, Option } from 'commander'
 import { gatewayAgent } from '../gateway-client.ts'
 import { type Instance, writeRunNote } from '../instance.ts'
-import { goOnWithoutReader, log } from '../output/streams.ts'
+import { goOnWithoutReader } from '../output/streams.ts'
+import { serviceLog } from '../service/log.ts'
 import type { ReadyMessage } from '../service/messages.ts'
 import { completed, watchChild } from '../up/child.ts'
 import { createLifecycle, type Lifecycle } from '../up/lifecycle.ts'
@@ -46,6 +47,7 @@ function start(command: string, env: NodeJS.ProcessEnv) {
 }
 
 async function up(config: Config, printPorts: boolean): Promise<void> {
+  const log = serviceLog('agnes', config)
   goOnWithoutReader()
   createDataDir(config)
   const { requested, stopped, onSecond } = watchStopSignals()
@@ -60,7 +62,7 @@ async function up(config: Config, printPorts: boolean): Promise<void> {
   })
   lifecycle.emit('agnes', 'start', 'starting')
   try {
-    const starting = startServices(config, services, lifecycle, requested)
+    const starting = startServices(config, log, services, lifecycle, requested)
     const ready = await Promise.race([starting, stopped])
     if (ready !== undefined) {
       forgetInstance = writeRunNote(config, ready)
@@ -85,6 +87,7 @@ interface Serving extends Instance {
 
 async function startServices(
   config: Config,
+  log: Log,
   services: Supervised[],
   lifecycle: Lifecycle,
   stop: AbortSignal,

@@ -3,7 +3,7 @@
  * encodes them. @see OTLP specification, "OTLP/gRPC"
  */
 import { createServer } from 'node:net'
-import { bindPort } from '@agnes/config'
+import { bindPort, type Log } from '@agnes/config'
 import type { handleUnaryCall, MethodDefinition, ServiceDefinition } from '@grpc/grpc-js'
 import { BusyError, type ByteBudget } from '../byte-budget.ts'
 import type { BodyLimits } from '../http/body.ts'
@@ -26,7 +26,7 @@ export interface GrpcOptions {
   readonly onNotStored: (signal: 'traces' | 'metrics') => void
   /** Called for each answered call with its gRPC code. */
   readonly onAnswered: (code: number, seconds: number) => void
-  readonly log: (line: string) => void
+  readonly log: Log
 }
 
 export interface GrpcListener {
@@ -77,7 +77,7 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
     if (error instanceof SpoolUnavailableError) {
       return { code: status.UNAVAILABLE, details: `${error.message}: nothing was stored, try again` }
     }
-    log(`gateway: unexpected error: ${(error as Error).stack ?? error}`)
+    log(`gateway: unexpected error: ${(error as Error).stack ?? error}`, 'error')
     return { code: status.UNAVAILABLE, details: 'the gateway failed on this request: try again' }
   }
 
