@@ -9,6 +9,7 @@ import { Agent, get as getHttps } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { Config } from '@agnes/config'
+import { gatewayHeaders } from './admin-key.ts'
 
 const answerWithinMs = 5_000
 
@@ -18,14 +19,18 @@ export function gatewayAgent({ tls }: Pick<Config, 'tls'>): HttpAgent | undefine
 }
 
 /** A JSON page of the gateway. @throws if it does not answer */
-export async function askGateway<T>(url: string, config: Pick<Config, 'tls'>): Promise<T> {
+export async function askGateway<T>(url: string, config: Pick<Config, 'tls' | 'host' | 'dataDir'>): Promise<T> {
   const agent = gatewayAgent(config)
   try {
     const body = await new Promise<string>((resolve, reject) => {
       const get = url.startsWith('https:') ? getHttps : getHttp
-      get(url, { ...(agent && { agent }), signal: AbortSignal.timeout(answerWithinMs) }, (answer) => {
-        text(answer).then(resolve, reject)
-      }).on('error', reject)
+      get(
+        url,
+        { ...(agent && { agent }), headers: gatewayHeaders(config), signal: AbortSignal.timeout(answerWithinMs) },
+        (answer) => {
+          text(answer).then(resolve, reject)
+        },
+      ).on('error', reject)
     })
     return JSON.parse(body) as T
   } finally {

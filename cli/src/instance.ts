@@ -1,7 +1,7 @@
 /** Finding a running instance: from the configuration, and from the note `agnes up` leaves beside its data. */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import type { Config } from '@agnes/config'
+import { type Config, engineHost, urlHost } from '@agnes/config'
 
 export interface Instance {
   readonly clickhouseUrl: string
@@ -34,10 +34,13 @@ export function writeRunNote(config: Pick<Config, 'dataDir'>, { clickhouseUrl, o
  */
 export function findInstance(config: Config): Instance {
   const note = readRunNote(config)
-  const host = config.host.includes(':') ? `[${config.host}]` : config.host
   return {
-    clickhouseUrl: config.clickhouseUrl ?? note?.clickhouseUrl ?? `http://${host}:${config.clickhousePort}/agnes`,
-    otlpUrl: note?.otlpUrl ?? `${config.tls === undefined ? 'http' : 'https'}://${host}:${config.otlpPort}`,
+    clickhouseUrl:
+      config.clickhouseUrl ??
+      note?.clickhouseUrl ??
+      `http://${urlHost(engineHost(config.host))}:${config.clickhousePort}/agnes`,
+    otlpUrl:
+      note?.otlpUrl ?? `${config.tls === undefined ? 'http' : 'https'}://${urlHost(config.host)}:${config.otlpPort}`,
   }
 }
 

@@ -6,6 +6,9 @@ import { endQuietlyWithoutReader } from './output/streams.ts'
 import { harmless } from './output/text.ts'
 import { createProgram } from './program.ts'
 
+// For the sender this shell is set up for: our own events would take on its key, and its tenant.
+for (const name of ['OTEL_EXPORTER_OTLP_HEADERS', 'OTEL_EXPORTER_OTLP_LOGS_HEADERS']) delete process.env[name]
+
 endQuietlyWithoutReader()
 process.on('uncaughtException', (error) => process.exit(fail(error)))
 process.exitCode = await main(process.argv.slice(2))

@@ -21,17 +21,18 @@ afterAll(() => rmSync(directory, { recursive: true }))
 describe('help', () => {
   const program = createProgram()
 
-  test.each(program.commands.map((command) => [command.name(), command] as const))(
+  test.each(everyCommand(program).map((command) => [wordsOf(command), command] as const))(
     'agnes %s --help says what it does, with examples that work',
-    (name, command) => {
+    (words, command) => {
       expect(command.description()).toMatch(/^[A-Z].{10,}[^.]$/)
       const examples = examplesOf(command)
       expect(examples.length).toBeGreaterThan(0)
       for (const example of examples) {
-        const [, called, words = ''] = /(?:^|[\s(])agnes ([a-z]+)([^|<>]*)/.exec(example) ?? []
-        expect(called).toBe(name)
-        const known = [...command.options.flatMap(({ long, short }) => [long, short]), '--help']
-        for (const [flag] of words.matchAll(/(?<=\s)--?[a-z][a-z-]*/g)) expect(known).toContain(flag)
+        const [, typed = ''] = /(?:^|[\s(])agnes ([^|<>]*)/.exec(example) ?? []
+        expect(typed).toMatch(new RegExp(`^${words}\\b`))
+        const called = everyCommand(program).findLast((one) => `${typed} `.startsWith(`${wordsOf(one)} `)) ?? command
+        const known = [...called.options.flatMap(({ long, short }) => [long, short]), '--help']
+        for (const [flag] of typed.matchAll(/(?<=\s)--?[a-z][a-z-]*/g)) expect(known).toContain(flag)
       }
     },
   )
@@ -44,7 +45,7 @@ describe('help', () => {
   })
 
   test('every option says what it is for', () => {
-    for (const command of program.commands) {
+    for (const command of everyCommand(program)) {
       for (const { flags, description } of command.options) expect(`${flags}: ${description}`).toMatch(/: .{8,}/)
     }
   })
@@ -68,6 +69,13 @@ describe('a mistake in what was typed ends with exit code 2, one line and a hint
     ['activity --since 1h --until 2h', '--since is not before --until', /^it asks for events from /],
     ['demo --days 91', /Use a whole number from 0 to 90\.$/, 'see agnes demo --help'],
     ['completion', "missing required argument 'shell'", 'see agnes completion --help'],
+    ['keys create', "required option '--scope <scope>' not specified", 'see agnes keys create --help'],
+    ['keys create --scope write', /Allowed choices are ingest, runs, /, 'see agnes keys create --help'],
+    ['keys create --scope ingest --expires 2020-01-01', /Use a time to come: 24h, 90d/, /keys create --help$/],
+    ['keys create --scope ingest --tenant a/b', /Use 1 to 63 letters/, 'see agnes keys create --help'],
+    ['keys rotate abcd1234 --grace soon', /Use 0s, 30m, 24h, 7d\.$/, 'see agnes keys rotate --help'],
+    ['keys revoke', "missing required argument 'id'", 'see agnes keys revoke --help'],
+    ['tenants sql a/b', /Use 1 to 63 letters/, 'see agnes tenants sql --help'],
     ['sql a b', /^too many arguments/, 'see agnes sql --help'],
   ])('agnes %s', async (line, message, hint) => {
     const { code, stdout, said } = await agnesFails(line.split(' '))
@@ -91,7 +99,7 @@ describe('a mistake in what was typed ends with exit code 2, one line and a hint
 })
 
 describe('with nothing running', () => {
-  test.each(['sql SELECT', 'health', 'health --json', 'activity', 'migrate'])(
+  test.each(['sql SELECT', 'health', 'health --json', 'activity', 'migrate', 'keys list'])(
     'agnes %s cannot reach ClickHouse: exit code 1, and the way out',
     async (line) => {
       const { code, stdout, said } = await agnesFails(line.split(' '), nowhere)
@@ -167,6 +175,17 @@ async function agnesFails(args: readonly string[], env: NodeJS.ProcessEnv = {}) 
   const { message = '', hint = '' } = /^agnes: (?<message>.+)\n {2}hint: (?<hint>.+)\n$/.exec(stderr)?.groups ?? {}
   if (message === '') throw new Error(`not in our form: ${JSON.stringify(stderr)}`)
   return { code, stdout, said: { message, hint } }
+}
+
+/** Also the commands of commands. */
+function everyCommand(program: Command): Command[] {
+  return program.commands.flatMap((command) => [command, ...everyCommand(command)])
+}
+
+/** `keys create` */
+function wordsOf(command: Command): string {
+  const above = command.parent?.parent ? `${wordsOf(command.parent)} ` : ''
+  return `${above}${command.name()}`
 }
 
 function examplesOf(command: Command): string[] {

@@ -15,11 +15,13 @@ export function createProgram(): Command {
       '\nExamples:\n  agnes up         start everything on this machine\n  agnes demo       fill it with a simulated week\n  agnes health     is it well?\n  agnes activity   what happened?\n',
     )
   for (const register of commands) register(program)
-  for (const command of [program, ...program.commands]) {
-    const help = command === program ? 'agnes --help' : `agnes ${command.name()} --help`
-    command.configureOutput({ outputError: (text, write) => write(usageError(text, `see ${help}`)) })
-  }
+  speakOurWay(program, 'agnes')
   return program
+}
+
+function speakOurWay(command: Command, words: string): void {
+  command.configureOutput({ outputError: (text, write) => write(usageError(text, `see ${words} --help`)) })
+  for (const sub of command.commands) speakOurWay(sub, `${words} ${sub.name()}`)
 }
 
 /** From `error: unknown option '--jsn'\n(Did you mean --json?)` to our form. */

@@ -2,6 +2,12 @@
 
 const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
 
+/** `90s`, `30m`, `2h`, `7d`, `4w` in milliseconds; undefined for anything else. */
+export function parseDuration(text: string): number | undefined {
+  const [, amount, unit] = /^(\d{1,6})([smhdw])$/.exec(text) ?? []
+  return amount === undefined ? undefined : Number(amount) * (unitMs[unit ?? ''] ?? 0)
+}
+
 /** `90s`, `30m`, `2h`, `7d`, `4w` ago; or an ISO 8601 date or time (UTC where it names no zone). undefined for anything else. */
 export function parseTime(text: string, now: Date): Date | undefined {
   const ago = /^(\d+)([smhdw])$/.exec(text)

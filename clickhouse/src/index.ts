@@ -6,6 +6,18 @@ export {
   databaseOf,
   defaultDatabase,
 } from './client.ts'
+export {
+  type ApiKey,
+  createKey,
+  fetchKeys,
+  fetchLiveKeys,
+  type IssuedKey,
+  type KeyChange,
+  type NewKey,
+  revokeKey,
+  rotateKey,
+} from './keys/api-keys.ts'
+export { parseKeyText, secretHash } from './keys/key-text.ts'
 export { loadMigrations, type MigrationFile } from './migrate/files.ts'
 export { type MigrateOptions, type MigrateResult, migrate } from './migrate/migrate.ts'
 export { type MigrationVariant, renderMigration } from './migrate/render.ts'
@@ -21,3 +33,4 @@ export type {
   TimelinePage,
   TimelineRow,
 } from './queries/types.ts'
+export { readerName, readerSql } from './tenants/reader-sql.ts'

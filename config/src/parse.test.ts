@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect, test } from 'vitest'
-import { isLoopback, loadConfig, nearest, parseConfig } from './parse.ts'
+import { engineHost, isLoopback, loadConfig, nearest, parseConfig } from './parse.ts'
 
 test('without any variable the documented defaults hold, and each says where it came from', () => {
   const { config, sources } = parseConfig({}, {}, '/srv')
@@ -30,6 +30,9 @@ test('a .env file in the working directory is read', () => {
   rmSync(directory, { recursive: true })
 })
 
+/** A secret as AGNES_KEYS takes it. */
+const good = '0123456789abcdef0123456789abcdef'
+
 test('the files of TLS are found from the working directory', () => {
   const { config } = parseConfig(
     { AGNES_TLS_CERT_FILE: 'tls/cert.pem', AGNES_TLS_KEY_FILE: '/keys/key.pem' },
@@ -45,7 +48,16 @@ test.each([
   [{ AGNES_OTLP_PORT: 'http' }, 'AGNES_OTLP_PORT (from environment): must be a port number', 'AGNES_OTLP_PORT'],
   [{ AGNES_OTLP_PORT: '70000' }, 'AGNES_OTLP_PORT (from environment)', 'port'],
   [{ CLICKHOUSE_URL: 'localhost:8123' }, 'CLICKHOUSE_URL (from environment): must look like', 'CLICKHOUSE_URL'],
-  [{ AGNES_HOST: '0.0.0.0' }, 'would let anyone on the network write and read', 'AGNES_HOST'],
+  [
+    { AGNES_KEYS: 'ci' },
+    'AGNES_KEYS (from environment): key 1 is not of the form name:scope+scope:secret',
+    'AGNES_KEYS',
+  ],
+  [{ AGNES_KEYS: `ci:ingest:${good},app:ingest:short` }, 'key 2 (app) needs a secret of 32 to 200', 'AGNES_KEYS'],
+  [{ AGNES_KEYS: `ci:write:${good}` }, 'key 1 (ci) has an unknown scope: there are ingest, runs', 'AGNES_KEYS'],
+  [{ AGNES_KEYS: `ci@a b:ingest:${good}` }, 'key 1 (ci) has no good tenant', 'AGNES_KEYS'],
+  [{ AGNES_KEYS: `ci:ingest:${good},ci:read:${good}x` }, 'the name ci is given twice', 'AGNES_KEYS'],
+  [{ AGNES_KEYS: `ci:ingest:${good},app:read:${good}` }, 'has the secret of another one', 'AGNES_KEYS'],
   [{ AGNES_TLS_CERT_FILE: 'c' }, 'AGNES_TLS_CERT_FILE is set, but AGNES_TLS_KEY_FILE is not', 'set AGNES_TLS_KEY_FILE'],
   [{ AGNES_TLS_KEY_FILE: 'k' }, 'AGNES_TLS_KEY_FILE is set, but AGNES_TLS_CERT_FILE is not', 'set AGNES_TLS_CERT_FILE'],
   [{ AGNES_TLS_CLIENT_CA_FILE: 'a' }, 'AGNES_TLS_CLIENT_CA_FILE is set, but', 'set AGNES_TLS_CERT_FILE and'],
@@ -67,6 +79,35 @@ test('a password in CLICKHOUSE_URL is never shown', () => {
   const { sources } = parseConfig({ CLICKHOUSE_URL: 'https://agnes:s3cret@db:8443/agnes' }, {}, '/')
   expect(JSON.stringify(sources)).not.toContain('s3cret')
   expect(sources.find((source) => source.name === 'CLICKHOUSE_URL')?.shown).toBe('https://agnes:***@db:8443/agnes')
+})
+
+test('AGNES_KEYS gives each key a name, a tenant, scopes and a secret, and shows all but the secret', () => {
+  const { config, sources } = parseConfig({ AGNES_KEYS: `ci:ingest:${good}, app@acme:read+ingest:${good}x` }, {}, '/')
+  expect(config.keys).toEqual([
+    { name: 'ci', tenant: 'default', scopes: ['ingest'], secret: good },
+    { name: 'app', tenant: 'acme', scopes: ['read', 'ingest'], secret: `${good}x` },
+  ])
+  const shown = sources.find((source) => source.name === 'AGNES_KEYS')?.shown
+  expect(shown).toBe('ci@default:ingest:***,app@acme:read+ingest:***')
+})
+
+test.each([`ci:${good}`, `${good}:ingest:ci`, `ci:${good}:ingest`, `ci:ingest:${good} ${good}`])(
+  'a secret is in no error, wherever it stands: AGNES_KEYS=%s',
+  (text) => {
+    expect(() => parseConfig({ AGNES_KEYS: text }, {}, '/')).toThrow(
+      expect.objectContaining({ message: expect.not.stringContaining(good), hint: expect.not.stringContaining(good) }),
+    )
+  },
+)
+
+test('the embedded engine stays on loopback, whatever the gateway binds to', () => {
+  expect(['127.0.0.1', '::1', '0.0.0.0', '10.0.0.1', '::'].map(engineHost)).toEqual([
+    '127.0.0.1',
+    '::1',
+    '127.0.0.1',
+    '127.0.0.1',
+    '127.0.0.1',
+  ])
 })
 
 test('only addresses of this machine count as loopback', () => {

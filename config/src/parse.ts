@@ -46,6 +46,10 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
       hint: `${name}: ${variable.description}`,
     })
   }
+  const fileOf = (name: VariableName): string | undefined => {
+    const file = read(name) as string | undefined
+    return file === undefined ? undefined : path.resolve(cwd, file)
+  }
   const config: Config = {
     dataDir: path.resolve(cwd, read('AGNES_DATA_DIR') as string),
     host: read('AGNES_HOST') as string,
@@ -64,6 +68,12 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     maxDecodedBytes: read('AGNES_MAX_DECODED_BYTES') as number,
     logLevel: read('AGNES_LOG_LEVEL') as Config['logLevel'],
     logFormat: read('AGNES_LOG_FORMAT') as Config['logFormat'],
+    tenantRecordsPerSecond: read('AGNES_TENANT_RECORDS_PER_SECOND') as number,
+    tenantBytesPerSecond: read('AGNES_TENANT_BYTES_PER_SECOND') as number,
+    keys: (read('AGNES_KEYS') ?? []) as Config['keys'],
+    redaction: read('AGNES_REDACTION') === 'on',
+    redactionRules: fileOf('AGNES_REDACTION_RULES'),
+    redactionKeyFile: fileOf('AGNES_REDACTION_KEY_FILE'),
   }
   refuseContradictions(config)
   return { config, sources }
@@ -72,6 +82,18 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
 /** True for addresses only this machine can reach. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+}
+
+/** The address as it stands in a URL; one that means all addresses is asked on loopback. */
+export function urlHost(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  if (host === '::') return '[::1]'
+  return host.includes(':') ? `[${host}]` : host
+}
+
+/** Where the embedded engine binds: it asks nobody for a key, so it stays on loopback whatever AGNES_HOST says. */
+export function engineHost(host: string): string {
+  return isLoopback(host) ? host : '127.0.0.1'
 }
 
 function tlsFiles(cwd: string, cert?: string, key?: string, clientCa?: string): TlsFiles | undefined {
@@ -97,16 +119,6 @@ function incompleteTls(set: string, missing: string): UserError {
 }
 
 function refuseContradictions(config: Config): void {
-  if (!isLoopback(config.host)) {
-    throw new UserError(
-      `AGNES_HOST=${config.host} would let anyone on the network write and read: ingest needs no key yet`,
-      {
-        code: 'open_listener',
-        exitCode: exitCodes.usage,
-        hint: 'leave AGNES_HOST at 127.0.0.1 and put an authenticating reverse proxy in front',
-      },
-    )
-  }
   if (config.clickhouseCluster !== undefined && config.clickhouseUrl === undefined) {
     throw new UserError('CLICKHOUSE_CLUSTER is set, but the embedded engine is not a cluster', {
       code: 'bad_config',
@@ -131,6 +143,7 @@ function pick(
 function show(variable: Variable, text: string | undefined): string {
   if (text === undefined) return ''
   if (!variable.secret) return text
+  if (variable.show !== undefined) return variable.show(text)
   try {
     const url = new URL(text)
     if (url.password !== '') url.password = '***'

@@ -4,10 +4,13 @@
  * `docs/configuration.md` is generated from this table.
  */
 import { z } from 'zod'
+import { type ConfiguredKey, parseKeys, showKeys } from './keys.ts'
 import { type LogLevel, logLevels } from './log.ts'
 
 const port = z.coerce.number({ error: 'must be a port number' }).int().min(0).max(65_535)
 const positiveInt = z.coerce.number({ error: 'must be a whole number' }).int().positive()
+
+const perSecond = z.coerce.number({ error: 'must be a whole number' }).int().min(0)
 
 const clickhouseUrl = z.string().refine(
   (text) => {
@@ -21,12 +24,21 @@ const clickhouseUrl = z.string().refine(
   { error: 'must look like http(s)://user:password@host:8123/database' },
 )
 
+const keys = z.string().transform((text, context) => {
+  const parsed = parseKeys(text)
+  if (!('problem' in parsed)) return parsed
+  context.addIssue({ code: 'custom', message: parsed.problem })
+  return z.NEVER
+})
+
 export interface Variable {
   readonly schema: z.ZodType
   /** The default as a user would type it; undefined = unset. */
   readonly default: string | undefined
   readonly description: string
   readonly secret?: boolean
+  /** How a secret value is printed; a URL without its password unless told. */
+  readonly show?: (text: string) => string
 }
 
 export const variables = {
@@ -36,9 +48,18 @@ export const variables = {
     description: 'Directory of the spool and the embedded database; created with mode 0700.',
   },
   AGNES_HOST: {
-    schema: z.string().min(1),
+    schema: z.string().regex(/^[\w.:%-]+$/, { error: 'must be an address or the name of a host' }),
     default: '127.0.0.1',
-    description: 'Address all listeners bind to. Addresses beyond loopback are refused while ingest needs no key.',
+    description:
+      "Address the gateway binds to. Beyond loopback every request needs a key, and one with scope `ingest` must exist. The embedded engine's port stays on loopback.",
+  },
+  AGNES_KEYS: {
+    schema: keys,
+    default: undefined,
+    secret: true,
+    show: showKeys,
+    description:
+      'Keys beside those of `agnes keys create`: `name:scope+scope:secret,…`, or `name@tenant:…` (tenant `default` unless told). Clients send the secret as `Authorization: Bearer`; at least 32 characters.',
   },
   AGNES_OTLP_PORT: {
     schema: port,
@@ -86,6 +107,17 @@ export const variables = {
     description:
       'Cluster name: DDL runs `ON CLUSTER` with Replicated engines and Distributed tables. Needs CLICKHOUSE_URL.',
   },
+  AGNES_TENANT_RECORDS_PER_SECOND: {
+    schema: perSecond,
+    default: '0',
+    description:
+      'Records each tenant may send a second, two seconds worth at once; beyond it 429. 0 = no limit. Keys may have limits of their own.',
+  },
+  AGNES_TENANT_BYTES_PER_SECOND: {
+    schema: perSecond,
+    default: '0',
+    description: 'Decoded bytes each tenant may send a second, likewise.',
+  },
   AGNES_MAX_BODY_BYTES: {
     schema: positiveInt,
     default: String(8 * 1024 * 1024),
@@ -106,6 +138,22 @@ export const variables = {
     default: undefined,
     description:
       'How the services log on standard error: `text`, or `json` (one object a line). Unset: text on a terminal, else JSON.',
+  },
+  AGNES_REDACTION: {
+    schema: z.enum(['on', 'off'], { error: 'must be on or off' }),
+    default: 'on',
+    description: 'Redaction of secrets before anything is written; `off` turns health yellow.',
+  },
+  AGNES_REDACTION_RULES: {
+    schema: z.string().min(1),
+    default: undefined,
+    description: 'YAML or JSON file with redaction rules beside the built-in ones (docs/redaction.md).',
+  },
+  AGNES_REDACTION_KEY_FILE: {
+    schema: z.string().min(1),
+    default: undefined,
+    description:
+      'File with the 32 bytes redacted values are marked with, made on first use; `<data>/redaction.key` unless set. Gateways that share it give equal secrets equal marks.',
   },
 } as const satisfies Record<string, Variable>
 
@@ -132,4 +180,12 @@ export interface Config {
   readonly maxDecodedBytes: number
   readonly logLevel: LogLevel
   readonly logFormat: 'text' | 'json' | undefined
+  /** Of each tenant; 0 = no limit. */
+  readonly tenantRecordsPerSecond: number
+  readonly tenantBytesPerSecond: number
+  /** Of AGNES_KEYS. */
+  readonly keys: readonly ConfiguredKey[]
+  readonly redaction: boolean
+  readonly redactionRules: string | undefined
+  readonly redactionKeyFile: string | undefined
 }

@@ -66,6 +66,7 @@ export const attribute = {
   pipelineBacklogRecords: 'agnes.pipeline.backlog_records',
   pipelineOldestSeconds: 'agnes.pipeline.oldest_seconds',
   pipelineLagP99Ms: 'agnes.pipeline.lag_p99_ms',
+  pipelineRedactionRules: 'agnes.pipeline.redaction_rules',
 } as const
 
 export type AttributeName = (typeof attribute)[keyof typeof attribute]

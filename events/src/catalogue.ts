@@ -186,6 +186,11 @@ export const catalogue = {
         attribute.pipelineLagP99Ms,
         'received to queryable, 99th percentile since the last heartbeat, milliseconds',
       ),
+      redactionRules: field(
+        count.optional(),
+        attribute.pipelineRedactionRules,
+        'redaction rules that hold, 0 when redaction is off (heartbeat)',
+      ),
       ...who,
     }),
   },

@@ -1,16 +1,23 @@
 /** The gateway as a whole: listener, ingest, spool, writer, heartbeat; nothing else knows all of them. */
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { createAgnesClient } from '@agnes/clickhouse'
-import { type Config, type Log, lockDirectory, UserError } from '@agnes/config'
+import { type Config, exitCodes, isLoopback, type Log, lockDirectory, UserError, urlHost } from '@agnes/config'
+import { createGate } from './auth/gate.ts'
+import { type KeyRing, openKeyRing } from './auth/key-ring.ts'
+import { createQuotas } from './auth/quota.ts'
 import { createByteBudget } from './byte-budget.ts'
 import { listenGrpc } from './grpc/server.ts'
-import { defaultTenant, type HealthReport, listen } from './http/server.ts'
+import { type HealthReport, listen } from './http/server.ts'
 import { createIngest } from './ingest.ts'
+import { loadKeyFile } from './key-file.ts'
 import { createMetrics } from './metrics.ts'
 import { type Pulse, startPulse } from './pulse.ts'
 import { createRecentRequests } from './recent-requests.ts'
-import { createRequestHash, loadRequestHashKey } from './request-hash.ts'
+import { createRedaction } from './redact/redactor.ts'
+import { loadRules, noRules } from './redact/rules.ts'
+import { createRequestHash } from './request-hash.ts'
 import { openSpool } from './spool/spool.ts'
 import { openTls } from './tls.ts'
 import { startWriter } from './writer/writer.ts'
@@ -20,7 +27,19 @@ export interface GatewayOptions {
     Config,
     'dataDir' | 'host' | 'otlpPort' | 'otlpGrpcPort' | 'maxBodyBytes' | 'maxDecodedBytes' | 'clickhouseUrl'
   > &
-    Partial<Pick<Config, 'tls'>>
+    // Redaction is on unless told.
+    Partial<
+      Pick<
+        Config,
+        | 'tls'
+        | 'redaction'
+        | 'redactionRules'
+        | 'redactionKeyFile'
+        | 'keys'
+        | 'tenantRecordsPerSecond'
+        | 'tenantBytesPerSecond'
+      >
+    >
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
   readonly log?: Log
@@ -28,6 +47,10 @@ export interface GatewayOptions {
   readonly sealAfterMs?: number
   /** Milliseconds between two heartbeats; 0 for none. */
   readonly heartbeatMs?: number
+  /** Whether clients need a key; unless told they do when the address is not one of loopback. */
+  readonly needsKeys?: boolean
+  /** Milliseconds between two readings of the list of keys. */
+  readonly keysEveryMs?: number
   /** Milliseconds a request over HTTP may take to arrive. */
   readonly arriveWithinMs?: number
   /** Milliseconds between two looks at the files of TLS. */
@@ -45,8 +68,12 @@ export interface Gateway {
   stop(): Promise<void>
 }
 
+/** The gateway's own events are of the tenant that is there without keys. */
+const ownTenant = 'default'
 /** The insert under way gets this long when the gateway stops; its segment stays on disk if that is too short. */
 const drainMs = 8_000
+/** On loopback the start waits this long for the list of keys; until it is there, clients with a key are told to come again. */
+const keysWaitMs = 1_000
 /** Requests of the largest size that may be in memory at once; usual ones are a thousandth of it. */
 const requestsInMemory = 4
 
@@ -58,10 +85,42 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, clickhouseUrl, log = () => {} } = options
   // Spool and writer speak up when something is wrong, or right again.
   const warn: Log = (message, level = 'warn', fields) => log(message, level, fields)
+  const rules = config.redaction === false ? noRules : await loadRules(config.redactionRules)
   const tls = config.tls && openTls({ files: config.tls, log, everyMs: options.tlsEveryMs })
   const directory = path.join(config.dataDir, 'spool')
   createDirectory(directory)
   const lock = await lockDirectory(directory, 'spool')
+  const ring = openKeyRing({
+    client: createAgnesClient({ url: clickhouseUrl, application: 'agnes-ingest-gateway', requestTimeoutMs: 5_000 }),
+    cacheFile: path.join(config.dataDir, 'keys-cache.json'),
+    configured: config.keys ?? [],
+    log,
+    ...(options.keysEveryMs === undefined ? {} : { everyMs: options.keysEveryMs }),
+  })
+  const open = !(options.needsKeys ?? !isLoopback(config.host))
+  await Promise.race([
+    ring.asked,
+    ...(open || ring.has('ingest') ? [pause(keysWaitMs, undefined, { ref: false })] : []),
+  ])
+  if (!open && !ring.has('ingest')) {
+    tls?.stop()
+    await ring.stop()
+    await lock.release()
+    throw nobodyMaySend(config.host)
+  }
+  if (!isLoopback(config.host) && tls === undefined) {
+    log(
+      `gateway: ${config.host} speaks plain HTTP, so keys can be read on the way: set AGNES_TLS_CERT_FILE, or put TLS in front`,
+    )
+  }
+  const quotas = createQuotas({
+    tenantRates: {
+      recordsPerSecond: config.tenantRecordsPerSecond ?? 0,
+      bytesPerSecond: config.tenantBytesPerSecond ?? 0,
+    },
+    nowMs: () => performance.now(),
+  })
+  const gate = createGate({ ring, open, quotas, log })
   const nowNs = wallClock()
   const spool = await openSpool({
     directory,
@@ -71,7 +130,17 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
   for (const hash of spool.recoveredHashes)
     void recent.remember(hash, Promise.resolve({ records: 0, rejected: 0, notes: [] }))
-  const ingest = createIngest({ spool, recent, hashOf: createRequestHash(loadRequestHashKey(directory)), nowNs })
+  const ingest = createIngest({
+    spool,
+    recent,
+    hashOf: createRequestHash(loadKeyFile(path.join(directory, 'request-hash.key'), 16)),
+    redaction: createRedaction(
+      rules,
+      loadKeyFile(config.redactionKeyFile ?? path.join(config.dataDir, 'redaction.key'), 32),
+    ),
+    ruleSet: rules.hash,
+    nowNs,
+  })
   const client = createAgnesClient({
     url: clickhouseUrl,
     application: 'agnes-ingest-gateway',
@@ -86,7 +155,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     nowNs,
   })
 
-  const metrics = createMetrics({ ingest, spool, writer, nowNs })
+  const metrics = createMetrics({ ingest, spool, writer, ring, nowNs })
 
   function health(): HealthReport {
     const { failure, oldestReceivedAtNs, ...backlog } = spool.stats()
@@ -101,7 +170,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         stored: storedRecords,
         ...backlog,
         oldestSeconds: Math.max(0, Math.round(oldestSeconds * 10) / 10),
+        redactionRules: rules.size,
+        ...(rules.size === 0 ? {} : { redactionRuleSet: Buffer.from(rules.hash).toString('hex') }),
         notStored: { ...listener.notStored },
+        ...keyReport(ring),
       },
     }
   }
@@ -116,6 +188,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     arriveWithinMs: options.arriveWithinMs,
     tls,
     budget,
+    gate,
     ingest,
     health,
     metrics,
@@ -127,13 +200,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     limits,
     tls,
     budget,
+    gate,
     ingest,
-    tenant: defaultTenant,
     onNotStored: (signal) => {
       listener.notStored[signal]++
       metrics.notStored(signal)
     },
     onAnswered: (code, seconds) => metrics.request('grpc', code, seconds),
+    onRefused: metrics.refused,
     log,
   }).catch(async (error: unknown) => {
     await listener.close()
@@ -144,21 +218,23 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await spool.close()
     await writer.stop()
     await client.close()
+    await ring.stop()
     await lock.release()
     throw error
   }
 
-  const url = `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${listener.port}`
+  const url = `${tls === undefined ? 'http' : 'https'}://${urlHost(host)}:${listener.port}`
   const pulse: Pulse | undefined =
     options.heartbeatMs === 0
       ? undefined
       : startPulse({
           url,
           everyMs: options.heartbeatMs ?? 30_000,
-          deliver: async (request) => void (await ingest.logs(Buffer.from(request), 'protobuf', defaultTenant)),
           ingest,
           spool,
           writer,
+          redactionRules: rules.size,
+          deliver: async (request) => void (await ingest.logs(Buffer.from(request), 'protobuf', ownTenant)),
           nowNs,
         })
 
@@ -170,10 +246,25 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const drained = writer.stop()
     await Promise.race([drained, new Promise((resolve) => setTimeout(resolve, drainMs).unref())])
     await client.close()
+    await ring.stop()
     await lock.release()
   }
 
   return { url, port: listener.port, grpcPort: grpc.port, health, stop }
+}
+
+/** Who may send, and how fresh that is. */
+function keyReport(ring: KeyRing): { keys: number; keysAgeSeconds?: number } {
+  const { keys, ageSeconds } = ring.stats()
+  return { keys, ...(ageSeconds === undefined ? {} : { keysAgeSeconds: ageSeconds }) }
+}
+
+function nobodyMaySend(host: string): UserError {
+  return new UserError(`AGNES_HOST=${host} opens the gateway to the network, and there is no key with scope ingest`, {
+    code: 'no_keys',
+    exitCode: exitCodes.usage,
+    hint: 'set AGNES_KEYS=app:ingest:<secret>, or start once with AGNES_HOST=127.0.0.1 and run "agnes keys create --scope ingest"',
+  })
 }
 
 /**

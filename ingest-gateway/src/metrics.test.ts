@@ -34,6 +34,8 @@ test('every request is counted, and at rest the account closes', async () => {
   const value = (name: string): number => samples.get(name) ?? Number.NaN
   expect(value('agnes_ingest_requests_total{protocol="http",status="200"}')).toBe(4)
   expect(value('agnes_ingest_requests_total{protocol="http",status="400"}')).toBe(1)
+  expect(value('agnes_ingest_refused_requests_total{reason="body"}')).toBe(1)
+  expect(value('agnes_ingest_refused_requests_total{reason="unauthenticated"}')).toBe(0)
   expect(value('agnes_ingest_not_stored_requests_total{signal="traces"}')).toBe(1)
   expect(value('agnes_ingest_request_duration_seconds_count{protocol="http"}')).toBe(5)
   expect(value('agnes_ingest_rejected_records_total')).toBe(2)
@@ -45,6 +47,14 @@ test('every request is counted, and at rest the account closes', async () => {
       value('agnes_ingest_rejected_records_total') +
       value('agnes_spool_records'),
   )
+})
+
+test('a request with a wrong key is counted as that', async () => {
+  await fetch(`${gateway.url}/v1/logs`, { method: 'POST', headers: { Authorization: 'Bearer wrong' } })
+  const samples = await scrape()
+  expect(samples.get('agnes_ingest_refused_requests_total{reason="unauthenticated"}')).toBe(1)
+  expect(samples.get('agnes_ingest_keys')).toBe(0)
+  expect(samples.get('agnes_ingest_keys_age_seconds')).toBe(-1)
 })
 
 test('asking again does not count twice, and figures of the process are there', async () => {

@@ -4,6 +4,7 @@
  *   received + recovered = stored + duplicate + rejected + quarantined + in the spool
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { KeyRing } from './auth/key-ring.ts'
 import type { Ingest } from './ingest.ts'
 import type { Spool } from './spool/spool.ts'
 import type { Writer } from './writer/writer.ts'
@@ -12,9 +13,34 @@ export interface MetricsOptions {
   readonly ingest: Ingest
   readonly spool: Spool
   readonly writer: Writer
+  readonly ring: KeyRing
   /** Wall clock, nanoseconds since 1970. */
   readonly nowNs: () => bigint
 }
+
+/** Why requests are refused. */
+const refusalReasons = [
+  'unauthenticated',
+  'forbidden',
+  /** Many wrong keys from one address. */
+  'guessing',
+  /** The list of keys was never read. */
+  'keys_unknown',
+  'leaked_key',
+  /** Mutual TLS, and none that is trusted. */
+  'certificate',
+  /** More than its key or tenant may send. */
+  'rate',
+  /** No room in memory. */
+  'busy',
+  /** It could not be made durable. */
+  'spool',
+  /** It is too large, or can't be understood. */
+  'body',
+  'stopping',
+  'error',
+] as const
+export type RefusalReason = (typeof refusalReasons)[number]
 
 export interface Metrics {
   readonly contentType: string
@@ -24,6 +50,8 @@ export interface Metrics {
    * @param status HTTP's, or gRPC's code
    */
   request(protocol: 'http' | 'grpc', status: number, seconds: number): void
+  /** A request was refused. */
+  refused(reason: RefusalReason): void
   /** Spans or metric points were accepted and not stored. */
   notStored(signal: 'traces' | 'metrics'): void
 }
@@ -31,7 +59,7 @@ export interface Metrics {
 /** Seconds: an acknowledgement waits for one fdatasync, mostly 1 to 50 ms. */
 const latencyBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
 
-export function createMetrics({ ingest, spool, writer, nowNs }: MetricsOptions): Metrics {
+export function createMetrics({ ingest, spool, writer, ring, nowNs }: MetricsOptions): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
@@ -73,6 +101,11 @@ export function createMetrics({ ingest, spool, writer, nowNs }: MetricsOptions):
   level('agnes_spool_writable', '1 while a new request would be durable.', () => (spool.stats().failure ? 0 : 1))
   level('agnes_writer_failing', '1 while ClickHouse does not take inserts.', () => (writer.stats().failure ? 1 : 0))
 
+  level('agnes_ingest_keys', 'Keys that are known.', () => ring.stats().keys)
+  level('agnes_ingest_keys_age_seconds', 'Since the keys were read from ClickHouse; -1 if never.', () => {
+    return ring.stats().ageSeconds ?? -1
+  })
+
   const requests = new Counter({
     name: 'agnes_ingest_requests_total',
     help: 'Answered requests by protocol and status (HTTP status, gRPC code).',
@@ -86,6 +119,14 @@ export function createMetrics({ ingest, spool, writer, nowNs }: MetricsOptions):
     buckets: latencyBuckets,
     registers,
   })
+  const refused = new Counter({
+    name: 'agnes_ingest_refused_requests_total',
+    help: 'Refused requests by reason.',
+    labelNames: ['reason'],
+    registers,
+  })
+  // A rate needs the first one to be a change, not a beginning.
+  for (const reason of refusalReasons) refused.inc({ reason }, 0)
   const notStored = new Counter({
     name: 'agnes_ingest_not_stored_requests_total',
     help: 'Requests with spans or metric points: accepted, not stored.',
@@ -100,6 +141,7 @@ export function createMetrics({ ingest, spool, writer, nowNs }: MetricsOptions):
       requests.inc({ protocol, status: String(status) })
       durations.observe({ protocol }, seconds)
     },
+    refused: (reason) => refused.inc({ reason }),
     notStored: (signal) => notStored.inc({ signal }),
   }
 }

@@ -17,6 +17,7 @@ export interface PulseOptions {
   readonly ingest: Ingest
   readonly spool: Spool
   readonly writer: Writer
+  readonly redactionRules: number
   /** Wall clock, nanoseconds since 1970. */
   readonly nowNs: () => bigint
 }
@@ -55,6 +56,7 @@ export function startPulse(options: PulseOptions): Pulse {
       backlogBytes,
       backlogRecords,
       oldestSeconds: oldestReceivedAtNs === undefined ? 0 : Math.max(0, Number(nowNs() - oldestReceivedAtNs) / 1e9),
+      redactionRules: options.redactionRules,
       ...(lagP99Ms === undefined ? {} : { lagP99Ms }),
     })
   }

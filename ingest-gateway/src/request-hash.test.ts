@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createRequestHash, loadRequestHashKey } from './request-hash.ts'
+import { loadKeyFile } from './key-file.ts'
+import { createRequestHash } from './request-hash.ts'
 
 const hashOf = createRequestHash(Buffer.alloc(16, 7))
 const hex = (body: Uint8Array, format = 'protobuf', tenant = 'default'): string =>
@@ -28,9 +29,9 @@ test('a body is not confused with its prefix or with zeros behind it', () => {
 
 test('the key survives a restart, and only its owner can read it', () => {
   const directory = mkdtempSync(path.join(tmpdir(), 'agnes-key-'))
-  const key = loadRequestHashKey(directory)
+  const key = loadKeyFile(path.join(directory, 'key'), 16)
   expect(key).toHaveLength(16)
-  expect(Buffer.from(loadRequestHashKey(directory)).equals(key)).toBe(true)
+  expect(Buffer.from(loadKeyFile(path.join(directory, 'key'), 16)).equals(key)).toBe(true)
   const [name = ''] = readdirSync(directory)
   expect(statSync(path.join(directory, name)).mode & 0o777).toBe(0o600)
 })

@@ -5,13 +5,9 @@
  * which was a quarter of all the gateway's work. Two different bodies share a hash with a chance below 2^-100, also when
  * somebody chooses them, because nobody outside knows the key and no hash leaves the data directory.
  */
-import { createCipheriv, createHash, randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
-import path from 'node:path'
+import { createCipheriv, createHash } from 'node:crypto'
 
 export type RequestHash = (body: Uint8Array, format: string, tenant: string) => Uint8Array
-
-const keyBytes = 16
 
 /** @param key 16 random bytes */
 export function createRequestHash(key: Uint8Array): RequestHash {
@@ -22,28 +18,4 @@ export function createRequestHash(key: Uint8Array): RequestHash {
     mac.final()
     return mac.getAuthTag()
   }
-}
-
-/**
- * The key of this spool, made on first use: frames on disk carry hashes made with it, and must be recognised again after
- * a restart. A key that was lost costs that recognition and nothing else.
- * @throws the file system's errors
- */
-export function loadRequestHashKey(directory: string): Uint8Array {
-  const file = path.join(directory, 'request-hash.key')
-  try {
-    const key = readFileSync(file)
-    if (key.length === keyBytes) return key
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-  }
-  const key = randomBytes(keyBytes)
-  const target = openSync(file, 'w', 0o600)
-  try {
-    writeSync(target, key)
-    fsyncSync(target)
-  } finally {
-    closeSync(target)
-  }
-  return key
 }

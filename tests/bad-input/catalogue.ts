@@ -16,6 +16,8 @@ const limits = 'ingest-gateway/src/otlp/limits.test.ts'
 const differential = 'ingest-gateway/src/otlp/transcode.test.ts'
 const writer = 'ingest-gateway/src/writer/writer.test.ts'
 const spool = 'ingest-gateway/src/spool/spool.test.ts'
+const gate = 'ingest-gateway/src/auth/gate.test.ts'
+const keyRing = 'ingest-gateway/src/auth/key-ring.test.ts'
 
 const at = (file: string, ...titles: string[]): Elsewhere => ({ file, titles })
 
@@ -56,7 +58,36 @@ export const elsewhere: Readonly<Record<number, readonly Elsewhere[]>> = {
     at(connections, 'TLS'),
     at('ingest-gateway/src/tls.test.ts', 'a client that speaks plain HTTP is told to use https'),
   ],
+  40: [at(gate, 'a key in the URL (?%s=…) is refused as leaked, and not repeated')],
   42: [at(connections, 'is refused for now, with when to try again; small requests declared large keep nobody out')],
+
+  // B: keys and tenants
+  45: [
+    at(
+      gate,
+      'an empty bearer',
+      'no scheme',
+      'Basic',
+      'with two Authorization headers is refused, though both are right',
+    ),
+    at(gate, 'with the key in the body, or with a NUL in the header, is refused'),
+  ],
+  46: [at(keyRing, 'a wrong secret takes as long to refuse as an id nobody has')],
+  47: [at(gate, '10 KiB', 'letters of another script')],
+  48: [
+    at(keyRing, 'a key works on every gateway within five seconds, and a revoked one stops within five'),
+    at(keyRing, 'a key stops at the instant it expires'),
+    at(gate, 'with a key that lacks the scope is forbidden, on loopback too'),
+  ],
+  49: [
+    at(keyRing, 'a rotated key works with both secrets until its grace is over, however long the list stays the same'),
+  ],
+  50: [at(keyRing, "P22: nothing a client sends makes an event another tenant's")],
+  51: [at(gate, 'are told to wait, while a right key from there passes')],
+  52: [
+    at(gate, 'with %s is refused, on loopback too, and what was sent is not repeated'),
+    at(keyRing, "the gateway's own heartbeat comes in though everybody needs a key, and no key was logged"),
+  ],
 
   // C: OTLP/JSON
   53: [at(json, 'nothing', 'a request without records is fine'), at(requests, 'nothing at all, as JSON')],
@@ -134,7 +165,6 @@ export const elsewhere: Readonly<Record<number, readonly Elsewhere[]>> = {
   ],
 }
 
-const keys = 'ingest takes no keys yet'
 const redaction = 'nothing is redacted yet'
 const inbox = 'there is no inbox and no notifier yet'
 const sessions = 'transcripts are not read yet'
@@ -143,15 +173,6 @@ const storage = 'not tried yet: needs faults in the writer or the spool'
 
 /** Why a case has no test. */
 export const notYet: Readonly<Record<number, string>> = {
-  40: keys,
-  45: keys,
-  46: keys,
-  47: keys,
-  48: keys,
-  49: keys,
-  50: keys,
-  51: keys,
-  52: keys,
   72: redaction,
   78: redaction,
   101: storage,

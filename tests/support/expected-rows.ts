@@ -18,6 +18,7 @@ export function expectedRows(request: ExportLogsRequest, receivedAtNs: bigint): 
           ScopeName: scope?.name ?? '',
           ScopeVersion: scope?.version ?? '',
           ScopeAttributes: pairs(scope?.attributes),
+          GroupRedactions: [],
           Index: rows.length,
           ...recordColumns(record, receivedAtNs),
         })
@@ -42,6 +43,7 @@ function recordColumns(record: LogRecord, receivedAtNs: bigint) {
     LogAttributes: pairs(record.attributes),
     EventName: record.eventName || lastString(record, 'event.name') || nameInBody(record.body?.stringValue ?? ''),
     EventId: lastString(record, 'log.record.uid') || lastString(record, 'event.id'),
+    Redactions: [],
   }
 }
 

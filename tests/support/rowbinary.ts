@@ -29,6 +29,8 @@ export interface Row {
   readonly LogAttributes: Pairs
   readonly EventName: string
   readonly EventId: string
+  readonly GroupRedactions: readonly string[]
+  readonly Redactions: readonly string[]
 }
 
 type Group = Omit<Row, 'Index'> & { readonly Records: readonly Partial<Row>[] }

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { TlsFiles } from '@agnes/config'
-import { startGateway } from '../../ingest-gateway/src/gateway.ts'
+import { type GatewayOptions, startGateway } from '../../ingest-gateway/src/gateway.ts'
 import { freePort } from './processes.ts'
 
 export interface SpoolOnlyGateway {
@@ -24,6 +24,12 @@ type Counts = Record<'received' | 'duplicate' | 'rejected' | 'backlogRecords', n
 export interface SpoolOnlyOptions {
   readonly maxBodyBytes?: number
   readonly maxDecodedBytes?: number
+  readonly keys?: GatewayOptions['config']['keys']
+  readonly needsKeys?: boolean
+  readonly tenantRecordsPerSecond?: number
+  readonly tenantBytesPerSecond?: number
+  /** Kept when the gateway stops; one that is thrown away unless told. */
+  readonly dataDir?: string
   readonly tls?: TlsFiles
   readonly tlsEveryMs?: number
   readonly arriveWithinMs?: number
@@ -32,7 +38,7 @@ export interface SpoolOnlyOptions {
 }
 
 export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Promise<SpoolOnlyGateway> {
-  const dataDir = await mkdtemp(path.join(tmpdir(), 'agnes-gateway-'))
+  const dataDir = options.dataDir ?? (await mkdtemp(path.join(tmpdir(), 'agnes-gateway-')))
   const logged: string[] = []
   const gateway = await startGateway({
     config: {
@@ -43,8 +49,12 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
       maxBodyBytes: options.maxBodyBytes ?? 8 * 1024 * 1024,
       maxDecodedBytes: options.maxDecodedBytes ?? 64 * 1024 * 1024,
       clickhouseUrl: undefined,
+      keys: options.keys ?? [],
+      tenantRecordsPerSecond: options.tenantRecordsPerSecond ?? 0,
+      tenantBytesPerSecond: options.tenantBytesPerSecond ?? 0,
       tls: options.tls,
     },
+    ...(options.needsKeys === undefined ? {} : { needsKeys: options.needsKeys }),
     clickhouseUrl: `http://127.0.0.1:${await freePort()}/agnes`,
     heartbeatMs: options.heartbeatMs ?? 0,
     ...(options.arriveWithinMs === undefined ? {} : { arriveWithinMs: options.arriveWithinMs }),
@@ -59,7 +69,7 @@ export async function startSpoolOnlyGateway(options: SpoolOnlyOptions = {}): Pro
     counts: () => gateway.health().details as unknown as Counts,
     async stop() {
       await gateway.stop()
-      await rm(dataDir, { recursive: true })
+      if (options.dataDir === undefined) await rm(dataDir, { recursive: true })
     },
   }
 }

@@ -2,9 +2,10 @@
 import type { TimelineFilter } from '@agnes/clickhouse'
 import { exitCodes, UserError } from '@agnes/config'
 import type { Command } from 'commander'
-import { collect, time, wholeNumber } from '../arguments.ts'
+import { collect, tenant, time, wholeNumber } from '../arguments.ts'
 
 export interface FilterOptions {
+  readonly tenant?: string
   readonly since?: Date
   readonly until?: Date
   readonly user?: string
@@ -25,6 +26,7 @@ export const defaultLimit = 50
 
 export function addFilterOptions(command: Command): Command {
   return command
+    .option('--tenant <tenant>', 'of this tenant (default: default)', tenant)
     .option('--since <time>', 'from this time on: ISO 8601 (UTC), or ago: 30m, 2h, 7d', time)
     .option('--until <time>', 'before this time', time)
     .option('--user <id>', 'what this user did')
@@ -52,6 +54,7 @@ export function filterOf(options: FilterOptions): TimelineFilter {
   }
   return {
     limit: options.limit ?? defaultLimit,
+    ...(options.tenant && { tenant: options.tenant }),
     ...(since && { since }),
     ...(until && { until }),
     ...(user && { userId: user }),
@@ -73,6 +76,7 @@ export function activityCommand(filter: Partial<TimelineFilter>): string {
   const add = (flag: string, value: string | undefined): void => {
     if (value) words.push(flag, quoted(value))
   }
+  add('--tenant', filter.tenant)
   for (const action of filter.actionIn ?? []) add('--action', action)
   add('--action-prefix', filter.actionPrefix)
   add('--user', filter.userId)

@@ -1,4 +1,4 @@
-import { Argument, type Command } from 'commander'
+import { Argument, type Command, type Option } from 'commander'
 
 const shells = ['bash', 'zsh', 'fish'] as const
 type Shell = (typeof shells)[number]
@@ -43,9 +43,12 @@ export function completionScript(shell: Shell, program: Command): string {
     (command): CommandWords => ({
       name: command.name(),
       description: command.description(),
-      values: command.registeredArguments.flatMap(({ argChoices }) => argChoices ?? []),
+      values: [
+        ...command.registeredArguments.flatMap(({ argChoices }) => argChoices ?? []),
+        ...command.commands.map((sub) => sub.name()),
+      ],
       flags: [
-        ...command.options.map(({ long, description, required, argChoices }) => ({
+        ...optionsOf(command).map(({ long, description, required, argChoices }) => ({
           flag: long ?? '',
           description,
           takesValue: required,
@@ -56,6 +59,12 @@ export function completionScript(shell: Shell, program: Command): string {
     }),
   )
   return scripts[shell](commands)
+}
+
+/** Also those of its subcommands; one that several have is one. */
+function optionsOf(command: Command): readonly Option[] {
+  const all = [command, ...command.commands].flatMap(({ options }) => options)
+  return all.filter((option, i) => all.findIndex(({ long }) => long === option.long) === i)
 }
 
 const scripts: Readonly<Record<Shell, (commands: readonly CommandWords[]) => string>> = { bash, zsh, fish }

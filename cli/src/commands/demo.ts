@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { type Config, loadConfig, UserError } from '@agnes/config'
 import type { Telemetry } from '@agnes/instrumentation'
 import type { Command } from 'commander'
+import { gatewayHeaders } from '../admin-key.ts'
 import { wholeNumber } from '../arguments.ts'
 import { daysBefore, type Happening, simulate } from '../demo/simulation.ts'
 import { askGateway, gatewayAgent } from '../gateway-client.ts'
@@ -29,6 +30,7 @@ export function registerDemo(program: Command): void {
       const { otlpUrl } = findInstance(config)
       const before = (await counters(otlpUrl, config)).received
       const agent = gatewayAgent(config)
+      const headers = gatewayHeaders(config)
       const { startTelemetry } = await import('@agnes/instrumentation')
       let failure: string | undefined
       const telemetry = startTelemetry({
@@ -36,6 +38,7 @@ export function registerDemo(program: Command): void {
         serviceVersion: '1.42.0',
         environment: 'demo',
         endpoint: otlpUrl,
+        headers,
         ...(agent && { agent }),
         maxQueueSize: queueSize,
         warn: (line) => {

@@ -2,12 +2,14 @@ import { accessSync, constants, existsSync, statfsSync } from 'node:fs'
 import path from 'node:path'
 import { type Config, type ConfigSource, exitCodes, loadConfig } from '@agnes/config'
 import type { Command } from 'commander'
+import { gatewayHeaders } from '../admin-key.ts'
 import { askGateway, gatewayAgent } from '../gateway-client.ts'
 import { findInstance } from '../instance.ts'
 import { renderTable } from '../output/table.ts'
 import { version } from '../version.ts'
+import { adminKey, keys } from './doctor-keys.ts'
 
-interface Finding {
+export interface Finding {
   readonly check: string
   readonly status: 'ok' | 'warning' | 'problem'
   readonly detail: string
@@ -19,7 +21,7 @@ export function registerDoctor(program: Command): void {
   program
     .command('doctor')
     .description(
-      'Check versions, configuration, disk, engine, gateway and clock; say what to do. Exit code 1 on problems',
+      'Check versions, configuration, disk, keys, engine, gateway and clock; say what to do. Exit code 1 on problems',
     )
     .option('--json', 'print findings and configuration as JSON')
     .addHelpText(
@@ -32,6 +34,7 @@ export function registerDoctor(program: Command): void {
       const findings = [
         nodeVersion(process.versions.node),
         ...dataDirectory(config),
+        ...adminKey(config),
         ...(await clickhouse(config)),
         await gateway(otlpUrl, config),
       ]
@@ -121,6 +124,7 @@ async function clickhouse(config: Config): Promise<Finding[]> {
     return [
       { check: 'ClickHouse', status: 'ok', detail: `${row?.version ?? ''} at ${where}` },
       await migrations(client, Number(row?.migrated ?? 0) > 0, (await loadMigrations()).length),
+      ...(await keys(client)),
       Math.abs(skewMs) < 2_000
         ? { check: 'clock', status: 'ok', detail: `agrees with ClickHouse within ${Math.abs(Math.round(skewMs))} ms` }
         : {
@@ -173,14 +177,15 @@ async function migrations(
 async function gateway(otlpUrl: string, config: Config): Promise<Finding> {
   try {
     const health = await askGateway<{
-      ready: boolean
-      backlogRecords: number
-      oldestSeconds: number
+      /** Missing where we are refused. */
+      ready?: boolean
+      /** Missing where we may not see details. */
+      backlogRecords?: number
       spoolFailure?: string
       clickhouseFailure?: string
     }>(`${otlpUrl}/healthz`, config)
     const check = 'gateway'
-    if (!health.ready) {
+    if (health.ready === false) {
       return {
         check,
         status: 'problem',
@@ -191,6 +196,10 @@ async function gateway(otlpUrl: string, config: Config): Promise<Finding> {
     if (health.clickhouseFailure !== undefined) {
       const detail = `keeps ${health.backlogRecords} records on disk: ${health.clickhouseFailure}`
       return { check, status: 'warning', detail, advice: 'nothing is lost; bring ClickHouse back' }
+    }
+    if (health.backlogRecords === undefined) {
+      const detail = health.ready ? `${otlpUrl}; it tells details only with a key` : `${otlpUrl} refuses our admin key`
+      return { check, status: 'warning', detail, advice: 'see "agnes keys list", and AGNES_DATA_DIR/admin.key' }
     }
     return { check, status: 'ok', detail: `${otlpUrl}, ${health.backlogRecords} records waiting` }
   } catch (error) {
@@ -232,6 +241,7 @@ async function record(findings: readonly Finding[], otlpUrl: string, config: Con
     serviceName: 'agnes',
     serviceVersion: version,
     endpoint: otlpUrl,
+    headers: gatewayHeaders(config),
     ...(agent && { agent }),
     warn: () => {},
   })

@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { engineHost } from '@agnes/config'
 import type { Command } from 'commander'
 import { runService } from '../service/run.ts'
 
@@ -13,7 +14,7 @@ export function registerEngine(program: Command): void {
         const { serveEngine } = await import('@agnes/clickhouse/engine')
         return serveEngine({
           dataDir: path.join(config.dataDir, 'clickhouse'),
-          host: config.host,
+          host: engineHost(config.host),
           port: config.clickhousePort,
         })
       }),

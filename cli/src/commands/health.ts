@@ -1,6 +1,7 @@
 import type { HealthField, HealthPulse } from '@agnes/clickhouse'
 import { exitCodes } from '@agnes/config'
 import type { Command } from 'commander'
+import { tenant } from '../arguments.ts'
 import { withClickHouse } from '../connect.ts'
 import { paint } from '../output/paint.ts'
 import { renderTable } from '../output/table.ts'
@@ -12,6 +13,7 @@ export function registerHealth(program: Command): void {
   program
     .command('health')
     .description('Is the instance healthy? Exit code 1 when red')
+    .option('--tenant <tenant>', 'of this tenant (default: default)', tenant)
     .option('--json', 'print the pulse as JSON')
     .addHelpText(
       'after',
@@ -22,10 +24,10 @@ Examples:
   agnes health > /dev/null || echo "look at it"
 `,
     )
-    .action(async ({ json }: { json?: boolean }) => {
+    .action(async ({ tenant, json }: { tenant?: string; json?: boolean }) => {
       await withClickHouse(async (client) => {
         const { fetchHealth } = await import('@agnes/clickhouse')
-        const pulse = await fetchHealth(client)
+        const pulse = await fetchHealth(client, tenant === undefined ? {} : { tenant })
         process.stdout.write(json ? `${harmlessJson(pulse, 2)}\n` : renderPulse(pulse))
         process.exitCode = pulse.status === 'red' ? exitCodes.failure : exitCodes.done
       })

@@ -7,8 +7,10 @@ import { registerDoctor } from './doctor.ts'
 import { registerEngine } from './engine.ts'
 import { registerGateway } from './gateway.ts'
 import { registerHealth } from './health.ts'
+import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
 import { registerSql } from './sql.ts'
+import { registerTenants } from './tenants.ts'
 import { registerUp } from './up.ts'
 
 export const commands: readonly ((program: Command) => void)[] = [
@@ -17,6 +19,8 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerActivity,
   registerSql,
   registerDemo,
+  registerKeys,
+  registerTenants,
   registerDoctor,
   registerEngine,
   registerGateway,

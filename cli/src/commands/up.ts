@@ -1,8 +1,11 @@
 import { fork } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { type Config, exitCodes, type Log, loadConfig, UserError } from '@agnes/config'
+import { type Config, exitCodes, isLoopback, type Log, loadConfig, UserError } from '@agnes/config'
 import { type Command, Option } from 'commander'
+import { adminKeyFile, ensureAdminKey, gatewayHeaders } from '../admin-key.ts'
+import { keyAudit } from '../audit.ts'
+import { explain } from '../connect.ts'
 import { gatewayAgent } from '../gateway-client.ts'
 import { type Instance, writeRunNote } from '../instance.ts'
 import { goOnWithoutReader } from '../output/streams.ts'
@@ -37,6 +40,8 @@ Examples:
 
 /** From the signal to the end of the last service, in milliseconds. */
 const drainMs = 9_500
+/** After this long every gateway knows a new key. */
+const newKeyMs = 5_000
 /** Of these, for the engine after the gateway has ended. */
 const engineDrainMs = 2_000
 const main = fileURLToPath(new URL('../main.js', import.meta.url))
@@ -66,9 +71,11 @@ async function up(config: Config, printPorts: boolean): Promise<void> {
     const ready = await Promise.race([starting, stopped])
     if (ready !== undefined) {
       forgetInstance = writeRunNote(config, ready)
-      lifecycle.connect(ready.otlpUrl)
+      // Beyond loopback our own events need the admin key too.
+      const unknownMs = ready.adminKey === undefined || isLoopback(config.host) ? 0 : newKeyMs
+      setTimeout(() => lifecycle.connect(ready.otlpUrl, gatewayHeaders(config)), unknownMs).unref()
       lifecycle.emit('agnes', 'ready', `serving ${ready.otlpUrl}`)
-      await Promise.race([announce(ready, printPorts, requested), stopped])
+      await Promise.race([announce(config, log, ready, printPorts, requested), stopped])
     }
     await stopped
     log('stopping; what was received is on disk')
@@ -82,6 +89,8 @@ async function up(config: Config, printPorts: boolean): Promise<void> {
 }
 
 interface Serving extends Instance {
+  /** The admin key, where it was created just now. */
+  readonly adminKey: string | undefined
   readonly ports: { readonly otlp: number; readonly otlpGrpc: number; readonly clickhouse?: number }
 }
 
@@ -131,8 +140,13 @@ async function startServices(
     ...found,
     ...(before === undefined ? {} : { AGNES_OTLP_PORT: `${before.port}`, AGNES_OTLP_GRPC_PORT: `${before.grpcPort}` }),
   }))
+  stop.throwIfAborted()
+
+  const clickhouseUrl = config.clickhouseUrl ?? engine?.url ?? ''
   return {
-    clickhouseUrl: config.clickhouseUrl ?? engine?.url ?? '',
+    // After the gateway, which may refuse to start: a key would have been made then that nobody was shown.
+    adminKey: await createAdminKey(config, clickhouseUrl, lifecycle),
+    clickhouseUrl,
     otlpUrl: gateway.url,
     ports: {
       otlp: gateway.port,
@@ -142,13 +156,36 @@ async function startServices(
   }
 }
 
-async function announce(serving: Serving, printPorts: boolean, stop: AbortSignal): Promise<void> {
+/** On the first start. @returns the key, to be shown once */
+async function createAdminKey(config: Config, url: string, lifecycle: Lifecycle): Promise<string | undefined> {
+  const { createAgnesClient } = await import('@agnes/clickhouse')
+  const client = createAgnesClient({ url, application: 'agnes-up' })
+  try {
+    const issued = await ensureAdminKey(client, config)
+    if (issued !== undefined) lifecycle.audit(keyAudit('keys.create', issued.key))
+    return issued?.text
+  } catch (error) {
+    throw explain(error, url, config.clickhouseUrl === undefined)
+  } finally {
+    await client.close()
+  }
+}
+
+async function announce(
+  config: Config,
+  log: Log,
+  serving: Serving,
+  printPorts: boolean,
+  stop: AbortSignal,
+): Promise<void> {
   if (printPorts) {
+    if (serving.adminKey !== undefined) log(`the admin key is in ${adminKeyFile(config)}`)
     process.stdout.write(`${JSON.stringify(serving.ports)}\n`)
     return
   }
   const { healthLine, welcome } = await import('../up/welcome.ts')
-  process.stdout.write(welcome(serving, serving.ports.otlpGrpc))
+  const keyFile = adminKeyFile(config)
+  process.stdout.write(welcome(serving, { ...serving.ports, needsKey: !isLoopback(config.host), keyFile }))
   const line = await healthLine(serving.clickhouseUrl, stop)
   if (line !== undefined) process.stdout.write(`${line}\n`)
 }

@@ -3,13 +3,16 @@
  * events wait (a bounded number of them) until there is one to send them to. Nothing here can fail the command.
  */
 import type { Agent } from 'node:http'
-import type { Telemetry } from '@agnes/instrumentation'
+import type { Recorder, Telemetry } from '@agnes/instrumentation'
+import type { AuditFields } from '../audit.ts'
 import { version } from '../version.ts'
 
 export interface Lifecycle {
   emit(component: string, event: string, message: string): void
+  /** A change that was made on the way. */
+  audit(fields: AuditFields): void
   /** From now on events are sent to this gateway. */
-  connect(otlpUrl: string): void
+  connect(otlpUrl: string, headers: Readonly<Record<string, string>>): void
   /** The gateway is away: the SDK would give events up after some seconds, so they wait here. */
   hold(): void
   /** It is back. */
@@ -19,10 +22,8 @@ export interface Lifecycle {
 }
 
 interface Occurrence {
-  readonly component: string
-  readonly event: string
-  readonly message: string
   readonly timestamp: Date
+  readonly record: (recorder: Recorder) => void
 }
 
 const maxWaiting = 100
@@ -34,17 +35,24 @@ export function createLifecycle(agent: Agent | undefined): Lifecycle {
   let waiting: Occurrence[] = []
   let held = false
 
-  function send({ timestamp, ...fields }: Occurrence): void {
-    telemetry?.recorder.at(timestamp).system(fields)
+  function send({ timestamp, record }: Occurrence): void {
+    if (telemetry !== undefined) record(telemetry.recorder.at(timestamp))
   }
 
-  async function connect(otlpUrl: string): Promise<void> {
+  function occur(record: Occurrence['record']): void {
+    const occurrence = { record, timestamp: new Date() }
+    if (telemetry !== undefined && !held) send(occurrence)
+    else if (waiting.length < maxWaiting) waiting.push(occurrence)
+  }
+
+  async function connect(otlpUrl: string, headers: Readonly<Record<string, string>>): Promise<void> {
     // The SDK takes longer to load than the services to start.
     const { startTelemetry } = await import('@agnes/instrumentation')
     telemetry = startTelemetry({
       serviceName: 'agnes',
       serviceVersion: version,
       endpoint: otlpUrl,
+      headers,
       ...(agent && { agent }),
       warn: () => {},
     })
@@ -57,13 +65,10 @@ export function createLifecycle(agent: Agent | undefined): Lifecycle {
   }
 
   return {
-    emit(component, event, message) {
-      const occurrence = { component, event, message, timestamp: new Date() }
-      if (telemetry !== undefined && !held) send(occurrence)
-      else if (waiting.length < maxWaiting) waiting.push(occurrence)
-    },
-    connect(otlpUrl) {
-      connecting = connect(otlpUrl).catch(() => {})
+    emit: (component, event, message) => occur((recorder) => recorder.system({ component, event, message })),
+    audit: (fields) => occur((recorder) => recorder.audit(fields)),
+    connect(otlpUrl, headers) {
+      connecting = connect(otlpUrl, headers).catch(() => {})
     },
     hold() {
       held = true

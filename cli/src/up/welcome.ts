@@ -6,18 +6,31 @@ import { paint } from '../output/paint.ts'
 import { harmless } from '../output/text.ts'
 import { typed } from '../output/typed.ts'
 
-/** @param grpcPort of OTLP/gRPC, on the same host as OTLP/HTTP */
-export function welcome({ clickhouseUrl, otlpUrl }: Instance, grpcPort: number): string {
+export interface WelcomeOptions {
+  /** Of OTLP/gRPC, on the same host as OTLP/HTTP. */
+  readonly otlpGrpc: number
+  /** Whether senders need a key. */
+  readonly needsKey: boolean
+  /** Where the admin key is kept. */
+  readonly keyFile: string
+}
+
+/** @param instance with the admin key, where it was created just now */
+export function welcome(
+  { clickhouseUrl, otlpUrl, adminKey }: Instance & { readonly adminKey: string | undefined },
+  { otlpGrpc, needsKey, keyFile }: WelcomeOptions,
+): string {
+  const key = needsKey ? " -H 'Authorization: Bearer <key>'" : ''
   return `
 ${paint.bold('Agnes Observability is running.')} Ctrl-C stops it.
 
   OTLP/HTTP   ${paint.cyan(otlpUrl)}
-  OTLP/gRPC   ${paint.cyan(`${new URL(otlpUrl).hostname}:${grpcPort}`)}
+  OTLP/gRPC   ${paint.cyan(`${new URL(otlpUrl).hostname}:${otlpGrpc}`)}
   ClickHouse  ${paint.cyan(new URL(clickhouseUrl).origin)}
+${adminKey === undefined ? '' : `\n  Admin key   ${paint.bold(adminKey)}\n              shown this once; kept in ${keyFile}\n`}
+Send a first event${needsKey ? `, with a key of "${typed} keys create --scope ingest"` : ''}:
 
-Send a first event:
-
-  curl ${otlpUrl}/v1/logs -H 'Content-Type: application/json' -d '
+  curl ${otlpUrl}/v1/logs${key} -H 'Content-Type: application/json' -d '
     {"resourceLogs": [{"scopeLogs": [{"logRecords": [{
       "eventName": "agnes.audit",
       "attributes": [

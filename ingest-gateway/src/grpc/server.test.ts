@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { status } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connectGrpc, type GrpcClient } from '../../../tests/support/grpc-client.ts'
+import { openGate } from '../../../tests/support/open-gate.ts'
 import {
   decodeExportLogsResponse,
   type ExportLogsRequest,
@@ -136,9 +137,10 @@ describe('a gateway in trouble', () => {
       limits: { maxBodyBytes: maxDecodedBytes, maxDecodedBytes },
       budget: createByteBudget(maxDecodedBytes),
       ingest: { logs, counters: { received: 0, duplicate: 0, rejected: 0 } },
-      tenant: 'default',
+      gate: openGate,
       onNotStored: () => {},
       onAnswered: () => {},
+      onRefused: () => {},
       log: (line) => lines.push(line),
     })
     const own = connectGrpc(listener.port)
@@ -213,9 +215,10 @@ test('a taken port is named with the variable to change', async () => {
       limits: { maxBodyBytes: 1, maxDecodedBytes: 1 },
       budget: createByteBudget(1),
       ingest: { logs: () => Promise.reject(new Error()), counters: { received: 0, duplicate: 0, rejected: 0 } },
-      tenant: 'default',
+      gate: openGate,
       onNotStored: () => {},
       onAnswered: () => {},
+      onRefused: () => {},
       log: () => {},
     }),
   ).rejects.toMatchObject({ code: 'port_taken', hint: expect.stringContaining('AGNES_OTLP_GRPC_PORT') })

@@ -4,14 +4,17 @@
  */
 import { createServer } from 'node:net'
 import { bindPort, type Log } from '@agnes/config'
-import type { handleUnaryCall, MethodDefinition, ServiceDefinition } from '@grpc/grpc-js'
+import type { handleUnaryCall, Metadata, MethodDefinition, ServerInterceptor, ServiceDefinition } from '@grpc/grpc-js'
+import { type Admission, type Gate, RefusedError } from '../auth/gate.ts'
 import { BusyError, type ByteBudget } from '../byte-budget.ts'
 import type { BodyLimits } from '../http/body.ts'
 import { success } from '../http/status.ts'
 import type { Ingest } from '../ingest.ts'
+import type { RefusalReason } from '../metrics.ts'
 import { RequestError } from '../otlp/rows.ts'
 import { SpoolUnavailableError } from '../spool/spool.ts'
 import type { Tls } from '../tls.ts'
+import { statusWithRetryInfo } from './retry-info.ts'
 
 export interface GrpcOptions {
   readonly host: string
@@ -20,12 +23,14 @@ export interface GrpcOptions {
   /** Plain HTTP/2 without it. */
   readonly tls?: Tls | undefined
   readonly budget: ByteBudget
+  readonly gate: Gate
   readonly ingest: Ingest
-  readonly tenant: string
   /** Called for each request whose signal is accepted and not stored. */
   readonly onNotStored: (signal: 'traces' | 'metrics') => void
   /** Called for each answered call with its gRPC code. */
   readonly onAnswered: (code: number, seconds: number) => void
+  /** Called for each refused call. */
+  readonly onRefused: (reason: RefusalReason) => void
   readonly log: Log
 }
 
@@ -43,15 +48,44 @@ const maxCallsAConnection = 100
 
 /** @throws UserError if the port can't be bound */
 export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
-  const { host, limits, budget, ingest, tenant, onNotStored, onAnswered, log } = options
+  const { host, limits, budget, gate, ingest, onNotStored, onAnswered, onRefused, log } = options
   // Loaded once the rest serves: it takes longer to load than the gateway to start.
-  const { Server, ServerCredentials, status } = await import('@grpc/grpc-js')
+  const { Metadata, Server, ServerCredentials, ServerInterceptingCall, status } = await import('@grpc/grpc-js')
 
-  const exportLogs: handleUnaryCall<Buffer, Uint8Array> = ({ request }, answer) => {
+  /** Who sent a call, by its metadata: known before its message is read. */
+  const admissions = new WeakMap<Metadata, Admission>()
+
+  const authenticate: ServerInterceptor = (_method, call) => {
+    const start = performance.now()
+    return new ServerInterceptingCall(call, {
+      start(next) {
+        next({
+          onReceiveMetadata(metadata, proceed) {
+            const { remoteAddress = '' } = call.getConnectionInfo()
+            try {
+              admissions.set(metadata, gate.ingest(metadata.get('authorization').map(String), remoteAddress))
+            } catch (error) {
+              const refused = refusal(error)
+              call.sendStatus(refused)
+              onAnswered(refused.code, (performance.now() - start) / 1000)
+              return
+            }
+            proceed(metadata)
+          },
+        })
+      },
+    })
+  }
+
+  const exportLogs: handleUnaryCall<Buffer, Uint8Array> = ({ request, metadata }, answer) => {
     const start = performance.now()
     const answered = (code: number): void => onAnswered(code, (performance.now() - start) / 1000)
+    const admission = admissions.get(metadata)
+    if (admission === undefined) throw new Error('a call came past the gate')
     const held = budget.take(request.length)
-    const taken = held ? ingest.logs(request, 'protobuf', tenant) : Promise.reject(new BusyError())
+    admission.tookBytes(request.length)
+    const { tenant, tookRecords } = admission
+    const taken = held ? ingest.logs(request, 'protobuf', tenant, tookRecords) : Promise.reject(new BusyError())
     taken
       .finally(() => budget.give(held ? request.length : 0))
       .then(
@@ -68,23 +102,45 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
   }
 
   /** UNAVAILABLE makes clients try again, what else there is makes them drop the data (OTLP specification, "Failures"). */
-  function refusal(error: unknown): { code: number; details: string } {
+  function refusal(error: unknown): { code: number; details: string; metadata?: Metadata } {
     if (error instanceof RequestError) {
+      onRefused('body')
       const code = error.status === 413 ? status.RESOURCE_EXHAUSTED : status.INVALID_ARGUMENT
       return { code, details: error.message }
     }
-    if (error instanceof BusyError) return { code: status.UNAVAILABLE, details: error.message }
+    if (error instanceof RefusedError) {
+      onRefused(error.reason)
+      const code = refusedCodes[error.status]
+      if (code !== status.RESOURCE_EXHAUSTED) return { code, details: error.message }
+      const trailer = new Metadata()
+      trailer.set('grpc-status-details-bin', statusWithRetryInfo(error.message, error.retryAfterSeconds ?? 1))
+      return { code, details: error.message, metadata: trailer }
+    }
+    if (error instanceof BusyError) {
+      onRefused('busy')
+      return { code: status.UNAVAILABLE, details: error.message }
+    }
     if (error instanceof SpoolUnavailableError) {
+      onRefused('spool')
       return { code: status.UNAVAILABLE, details: `${error.message}: nothing was stored, try again` }
     }
+    onRefused('error')
     log(`gateway: unexpected error: ${(error as Error).stack ?? error}`, 'error')
     return { code: status.UNAVAILABLE, details: 'the gateway failed on this request: try again' }
   }
 
+  const refusedCodes: Readonly<Record<RefusedError['status'], number>> = {
+    401: status.UNAUTHENTICATED,
+    403: status.PERMISSION_DENIED,
+    429: status.RESOURCE_EXHAUSTED,
+    503: status.UNAVAILABLE,
+  }
+
   const accept =
     (signal: 'traces' | 'metrics'): handleUnaryCall<Buffer, Uint8Array> =>
-    (_call, answer) => {
+    ({ request, metadata }, answer) => {
       const start = performance.now()
+      admissions.get(metadata)?.tookBytes(request.length)
       onNotStored(signal)
       answer(null, success('protobuf').body)
       onAnswered(status.OK, (performance.now() - start) / 1000)
@@ -107,6 +163,7 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
   const server = new Server({
     'grpc.max_receive_message_length': limits.maxDecodedBytes,
     'grpc.max_concurrent_streams': maxCallsAConnection,
+    interceptors: [authenticate],
   })
   server.addService(service('logs.v1.LogsService'), { Export: exportLogs })
   server.addService(service('trace.v1.TraceService'), { Export: accept('traces') })

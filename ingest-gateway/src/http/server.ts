@@ -2,9 +2,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { bindPort, type Log } from '@agnes/config'
+import { type Admission, type Gate, keyParameter, RefusedError } from '../auth/gate.ts'
 import { BusyError, type ByteBudget } from '../byte-budget.ts'
 import type { Ingest } from '../ingest.ts'
-import type { Metrics } from '../metrics.ts'
+import type { Metrics, RefusalReason } from '../metrics.ts'
 import { RequestError } from '../otlp/rows.ts'
 import { SpoolUnavailableError } from '../spool/spool.ts'
 import type { Tls } from '../tls.ts'
@@ -27,6 +28,7 @@ export interface HttpOptions {
   /** Plain HTTP without it. */
   readonly tls?: Tls | undefined
   readonly budget: ByteBudget
+  readonly gate: Gate
   readonly ingest: Ingest
   readonly health: () => HealthReport
   readonly metrics: Metrics
@@ -40,9 +42,6 @@ export interface HttpListener {
   /** Takes no new requests, lets those under way end. */
   close(): Promise<void>
 }
-
-/** Until keys exist everything belongs to one tenant. */
-export const defaultTenant = 'default'
 
 /** JavaScript and Python SDKs give up after about 10 s in total: more than a few seconds loses their data. */
 const retryAfter = { 'Retry-After': '1' }
@@ -69,7 +68,7 @@ const routes: Readonly<Record<string, 'POST' | 'GET'>> = {
 
 /** @throws UserError if the port can't be bound */
 export async function listen(options: HttpOptions): Promise<HttpListener> {
-  const { ingest, limits, budget, metrics, tls, log } = options
+  const { gate, ingest, limits, budget, metrics, tls, log } = options
   const notStored = { traces: 0, metrics: 0 }
   let closing = false
 
@@ -82,23 +81,47 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
       format: format ?? 'json',
       ...failure(format ?? 'json', status, message, headers),
     })
+    const refuseFor = (reason: RefusalReason, ...refusal: Parameters<typeof refuse>): FormattedAnswer => {
+      metrics.refused(reason)
+      return refuse(...refusal)
+    }
+    const leaked = keyParameter(request.url ?? '')
+    if (leaked !== undefined) {
+      const advice = 'it counts as leaked: revoke it, and send the next one as "Authorization: Bearer <key>"'
+      metrics.refused('leaked_key')
+      return { ...refuse(400, `a key must not stand in the URL (${leaked}): ${advice}`), early: true }
+    }
     if (method === undefined) {
       return refuse(404, `there is nothing at this path; there is ${Object.keys(routes).join(', ')}`)
     }
     if (request.method !== method && !(method === 'GET' && request.method === 'HEAD')) {
       return refuse(405, `${path} takes ${method}`, { Allow: method === 'GET' ? 'GET, HEAD' : method })
     }
-    if (path === '/metrics') return { format: 'json', ...(await answerMetrics()) }
-    if (method === 'GET') return { format: 'json', ...answerHealth(path) }
-    if (tls !== undefined && !mayExport(request.socket, tls)) {
-      return refuse(403, 'a client certificate this gateway trusts is needed: send one (OTEL_EXPORTER_OTLP_CLIENT_KEY)')
+    const credentials = request.headersDistinct.authorization ?? []
+    const address = request.socket.remoteAddress ?? ''
+    let admission: Admission
+    try {
+      if (path === '/metrics') {
+        gate.read(credentials, address)
+        return { format: 'json', ...(await answerMetrics()) }
+      }
+      if (method === 'GET') return { format: 'json', ...answerHealth(path, gate.seesDetails(credentials, address)) }
+      if (tls !== undefined && !mayExport(request.socket, tls)) {
+        const advice = 'send one (OTEL_EXPORTER_OTLP_CLIENT_KEY)'
+        return refuseFor('certificate', 403, `a client certificate this gateway trusts is needed: ${advice}`)
+      }
+      admission = gate.ingest(credentials, address, declaredBytes(request))
+    } catch (error) {
+      if (!(error instanceof RefusedError)) throw error
+      metrics.refused(error.reason)
+      return { ...refuse(error.status, error.message, refusalHeaders(error)), early: true }
     }
     if (format === undefined) {
       const sent = request.headers['content-type']
       const problem = sent === undefined ? 'is missing' : `"${sent.slice(0, 60)}" is not supported`
-      return refuse(415, `Content-Type ${problem}: send ${contentTypes.protobuf} or ${contentTypes.json}`)
+      return refuseFor('body', 415, `Content-Type ${problem}: send ${contentTypes.protobuf} or ${contentTypes.json}`)
     }
-    if (closing) return refuse(503, 'the gateway is stopping: try again', retryAfter)
+    if (closing) return refuseFor('stopping', 503, 'the gateway is stopping: try again', retryAfter)
     let held = 0
     const room = {
       take(bytes: number): void {
@@ -109,25 +132,28 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     try {
       const encoding = contentEncoding(request.headers['content-encoding'])
       const body = await readBody(request, encoding, limits, room, proceed)
-      return { format, ...(await answerExport(path, body, format)) }
+      return { format, ...(await answerExport(path, body, format, admission)) }
     } catch (error) {
       if (error instanceof AbortedError) return undefined
-      if (error instanceof BodyError || error instanceof RequestError) return refuse(error.status, error.message)
-      if (error instanceof BusyError) return refuse(503, error.message, retryAfter)
+      if (error instanceof BodyError || error instanceof RequestError) {
+        return refuseFor('body', error.status, error.message)
+      }
+      if (error instanceof BusyError) return refuseFor('busy', 503, error.message, retryAfter)
       if (error instanceof SpoolUnavailableError) {
-        return refuse(503, `${error.message}: nothing was stored, try again`, retryAfter)
+        return refuseFor('spool', 503, `${error.message}: nothing was stored, try again`, retryAfter)
       }
       log(`gateway: unexpected error: ${(error as Error).stack ?? error}`, 'error')
       // Not 500: clients would drop the data for good (OTLP specification, "Retryable Response Codes").
-      return refuse(503, 'the gateway failed on this request: try again', retryAfter)
+      return refuseFor('error', 503, 'the gateway failed on this request: try again', retryAfter)
     } finally {
       budget.give(held)
     }
   }
 
-  async function answerExport(path: string, body: Buffer, format: WireFormat): Promise<Answer> {
+  async function answerExport(path: string, body: Buffer, format: WireFormat, admission: Admission): Promise<Answer> {
+    admission.tookBytes(body.length)
     if (path === '/v1/logs') {
-      const { rejected, notes } = await ingest.logs(body, format, defaultTenant)
+      const { rejected, notes } = await ingest.logs(body, format, admission.tenant, admission.tookRecords)
       return success(format, rejected, notes)
     }
     const signal = path === '/v1/traces' ? 'traces' : 'metrics'
@@ -146,9 +172,11 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     return { status: 200, body, headers: { 'Content-Type': metrics.contentType } }
   }
 
-  function answerHealth(path: string): Answer {
+  function answerHealth(path: string, detailed: boolean): Answer {
     const { ready, details } = options.health()
-    const body = Buffer.from(`${JSON.stringify({ ready, ...details }, null, 2)}\n`)
+    const body = Buffer.from(
+      detailed ? `${JSON.stringify({ ready, ...details }, null, 2)}\n` : JSON.stringify({ ready }),
+    )
     return { status: path === '/readyz' && !ready ? 503 : 200, body }
   }
 
@@ -224,7 +252,19 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
 
 interface FormattedAnswer extends Answer {
   readonly format: WireFormat
+  /** Given for the headers alone: a body that is not small is not read at all. */
+  readonly early?: boolean
 }
+
+function refusalHeaders({ status, retryAfterSeconds }: RefusedError): Record<string, string> {
+  return {
+    ...(status === 401 ? { 'WWW-Authenticate': 'Bearer' } : {}),
+    ...(retryAfterSeconds === undefined ? {} : { 'Retry-After': String(retryAfterSeconds) }),
+  }
+}
+
+/** With the headers before it, at most 64 KiB are read from a connection whose request is refused early. */
+const smallBodyBytes = 48 * 1024
 
 function send(request: IncomingMessage, response: ServerResponse, answer: FormattedAnswer): void {
   const whole = request.complete || request.method === 'GET' || request.method === 'HEAD'
@@ -243,8 +283,13 @@ function send(request: IncomingMessage, response: ServerResponse, answer: Format
       clearTimeout(timer)
       response.end()
     })
-    request.resume()
+    const declared = declaredBytes(request)
+    if (!answer.early || (declared !== undefined && declared <= smallBodyBytes)) request.resume()
   }
+}
+
+function declaredBytes({ headers }: IncomingMessage): number | undefined {
+  return headers['content-length'] === undefined ? undefined : Number(headers['content-length'])
 }
 
 /** The path of a request target, which may be a whole URI (RFC 9112, section 3.2.2). */

@@ -18,12 +18,14 @@ export interface Answer {
 /** google.rpc.Code by HTTP status. @see https://github.com/googleapis/googleapis google/rpc/code.proto */
 const rpcCodes: Readonly<Record<number, number>> = {
   400: 3, // INVALID_ARGUMENT
+  401: 16, // UNAUTHENTICATED
   403: 7, // PERMISSION_DENIED
   404: 5, // NOT_FOUND
   405: 12, // UNIMPLEMENTED
   408: 4, // DEADLINE_EXCEEDED
   413: 8, // RESOURCE_EXHAUSTED
   415: 3,
+  429: 8,
   431: 8,
   500: 13, // INTERNAL
   503: 14, // UNAVAILABLE

@@ -16,6 +16,7 @@ const groupColumns = [
   ['ScopeName', 'String'],
   ['ScopeVersion', 'String'],
   ['ScopeAttributes', 'Map(String, String)'],
+  ['GroupRedactions', 'Array(String)'],
 ] as const
 
 /** Columns of a LogRecord in the order they are written. `Index` is its place within the request. */
@@ -32,16 +33,29 @@ const recordColumns = [
   ['LogAttributes', 'Map(String, String)'],
   ['EventName', 'String'],
   ['EventId', 'String'],
+  ['Redactions', 'Array(String)'],
 ] as const
 
-const declare = (columns: readonly (readonly [string, string])[]): string =>
-  columns.map(([name, type]) => `${name} ${type}`).join(', ')
+type Columns = readonly (readonly [name: string, type: string])[]
+
+const declare = (columns: Columns): string => columns.map(([name, type]) => `${name} ${type}`).join(', ')
+
+const groupsOf = (group: Columns, record: Columns): string =>
+  `Array(Tuple(${declare(group)}, Records Array(Tuple(${declare(record)}))))`
 
 /** ClickHouse type of one transcoded request. */
-export const groupsType = `Array(Tuple(${declare(groupColumns)}, Records Array(Tuple(${declare(recordColumns)}))))`
+export const groupsType = groupsOf(groupColumns, recordColumns)
+
+const withoutRedactions = (columns: Columns): Columns => columns.filter(([name]) => !name.endsWith('Redactions'))
+
+/** The type before redaction: segments of then may still lie on a disk. */
+export const groupsTypeWithoutRedactions = groupsOf(withoutRedactions(groupColumns), withoutRedactions(recordColumns))
+
+/** Columns that the INSERT makes of others, or of these and others. */
+const derived = ['GroupRedactions', 'Index', 'EventId', 'Redactions']
+const stored = (columns: Columns): readonly string[] =>
+  columns.map(([name]) => name).filter((name) => !derived.includes(name))
 
 /** Names of the columns of `agnes.otel_logs` that come straight out of a group or a record. */
-export const groupColumnNames: readonly string[] = groupColumns.map(([name]) => name)
-export const recordColumnNames: readonly string[] = recordColumns
-  .map(([name]) => name)
-  .filter((name) => name !== 'Index' && name !== 'EventId')
+export const groupColumnNames = stored(groupColumns)
+export const recordColumnNames = stored(recordColumns)

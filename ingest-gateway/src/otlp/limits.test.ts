@@ -140,7 +140,7 @@ describe('number', () => {
     const record: Field = { number: 2, message: Array(3).fill({ number: 6, bytes: '' }) }
     const request = message([{ number: 1, message: [{ number: 2, message: Array(11).fill(record) }] }])
     const limits = { ...defaultLimits, maxAttributes: 2, maxRecords: 10 }
-    expect(() => transcodeProtobuf(request, noon, limits)).toThrow(expect.objectContaining({ status: 413 }))
+    expect(() => transcodeProtobuf(request, noon, { limits })).toThrow(expect.objectContaining({ status: 413 }))
   })
 
   test('millions of empty resources or scopes are refused', () => {

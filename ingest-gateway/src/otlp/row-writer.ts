@@ -144,6 +144,12 @@ export class RowWriter {
     this.raw(encoded)
   }
 
+  /** An Array(String) column. */
+  texts(texts: readonly string[]): void {
+    this.varint(texts.length)
+    for (const text of texts) this.text(text)
+  }
+
   /** The bytes of an ASCII text without a length. */
   ascii(text: string): void {
     this.reserve(text.length)

@@ -1,4 +1,5 @@
 /** What both transcoders (protobuf, JSON) take and give, and the rules they share. */
+import type { Redactor } from '../redact/redactor.ts'
 
 export interface TranscodeLimits {
   /** More records in a request are refused whole (413). */
@@ -10,6 +11,12 @@ export interface TranscodeLimits {
 }
 
 export const defaultLimits: TranscodeLimits = { maxRecords: 50_000, maxAttributes: 1_024, maxDepth: 64 }
+
+export interface TranscodeOptions {
+  readonly limits?: TranscodeLimits
+  /** Takes secrets out; without one nothing is looked at. */
+  readonly redactor?: Redactor
+}
 
 /** A request in insert format (see layout.ts). */
 export interface Rows {
@@ -122,3 +129,19 @@ export function doubleText(value: number): string {
  * Of attributes with the same key the last one counts, whatever its value.
  */
 export const attributeNames = { eventName: 'event.name', uid: 'log.record.uid', eventId: 'event.id' } as const
+
+/** Where redacted texts stood, as `Redactions` lists them; an attribute adds its key. */
+export const paths = {
+  resource: 'resource.attributes.',
+  resourceSchemaUrl: 'resource.schema_url',
+  serviceName: 'service_name',
+  scope: 'scope.attributes.',
+  scopeSchemaUrl: 'scope.schema_url',
+  scopeName: 'scope.name',
+  scopeVersion: 'scope.version',
+  attributes: 'attributes.',
+  body: 'body',
+  severityText: 'severity_text',
+  eventName: 'event_name',
+  eventId: 'event_id',
+} as const

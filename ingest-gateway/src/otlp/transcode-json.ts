@@ -6,6 +6,7 @@
  * @see OTLP specification, "JSON Protobuf Encoding"
  */
 import { Buffer, isUtf8 } from 'node:buffer'
+import type { Redactor } from '../redact/redactor.ts'
 import { RowWriter } from './row-writer.ts'
 import {
   asRequestError,
@@ -16,11 +17,13 @@ import {
   maxContainers,
   maxRowBytes,
   Notes,
+  paths,
   RecordError,
   RequestError,
   type Rows,
   reasons,
   type TranscodeLimits,
+  type TranscodeOptions,
   tooManyContainers,
   tooManyRecords,
   tooManyRowBytes,
@@ -51,9 +54,9 @@ const jsonReasons = {
  * @param receivedAtNs time of arrival, nanoseconds since 1970: the time of records that carry none
  * @throws RequestError 400 if the text is not such a message, 413 if it holds too many records
  */
-export function transcodeJson(body: Buffer, receivedAtNs: bigint, limits: TranscodeLimits = defaultLimits): Rows {
+export function transcodeJson(body: Buffer, receivedAtNs: bigint, options: TranscodeOptions = {}): Rows {
   const request = parse(body)
-  const walk = new Walk(body.length, receivedAtNs, limits)
+  const walk = new Walk(body, receivedAtNs, options)
   walk.request(request)
   return walk.rows()
 }
@@ -101,6 +104,14 @@ function refuseTooManyContainers(body: Buffer): void {
   }
 }
 
+/** Escapes and base64 could hide what the look over the bytes goes by. */
+const disguises = ['\\u', '\\/', 'bytesValue']
+
+function mayHoldSecret(body: Buffer, redactor: Redactor): boolean {
+  const candidates = redactor.candidates(body)
+  return candidates === undefined || candidates.length > 0 || disguises.some((text) => body.includes(text))
+}
+
 class Walk {
   private readonly writer: RowWriter
   private readonly limits: TranscodeLimits
@@ -114,10 +125,16 @@ class Walk {
   private uid = ''
   private eventId = ''
 
-  constructor(bodyBytes: number, receivedAtNs: bigint, limits: TranscodeLimits) {
-    this.writer = new RowWriter((bodyBytes >>> 1) + 256)
+  /** undefined: the request holds no secret, or none is to be looked for. */
+  private redactor: Redactor | undefined
+  /** Where the value stands that is being looked at. */
+  private path = ''
+
+  constructor(body: Buffer, receivedAtNs: bigint, { limits = defaultLimits, redactor }: TranscodeOptions) {
+    this.writer = new RowWriter((body.length >>> 1) + 256)
     this.limits = limits
     this.receivedAtNs = receivedAtNs
+    this.redactor = redactor !== undefined && mayHoldSecret(body, redactor) ? redactor : undefined
   }
 
   rows(): Rows {
@@ -132,7 +149,7 @@ class Walk {
 
   request(request: JsonObject): void {
     const place = this.writer.reserveVarint()
-    // Unknown fields are ignored, but a sender who wrote resource_logs or sent spans here will want to know.
+    // Unknown fields are ignored, but a sender who wrote writtenlogs or sent spans here will want to know.
     if (request.resourceLogs === undefined && Object.keys(request).length > 0) this.notes.repair(jsonReasons.noLogs)
     let groups = 0
     for (const [i, resourceLogs] of listOf(request, 'resourceLogs', 'resourceLogs').entries()) {
@@ -148,33 +165,36 @@ class Walk {
     try {
       const attributes = this.attributesOf(resource)
       const serviceName = attributes.findLast((attribute) => attribute.key === 'service.name')
-      prefix.text(serviceName === undefined ? '' : this.valueText(serviceName.value))
-      prefix.text(stringOf(resourceLogs, 'schemaUrl'))
-      this.attributes(prefix, attributes)
+      const serviceText = this.valueText(serviceName?.value, 'service.name', paths.serviceName)
+      prefix.text(serviceText)
+      prefix.text(this.redacted(stringOf(resourceLogs, 'schemaUrl'), paths.resourceSchemaUrl))
+      this.attributes(prefix, attributes, paths.resource)
     } catch (error) {
       throw asRequestError(error, `${at}.resource`)
     }
     this.writer.repairedStrings += prefix.repairedStrings
+    const written: Prefix = { columns: prefix.written(), redactions: this.redactor?.take() ?? [] }
     let groups = 0
     for (const [i, scopeLogs] of listOf(resourceLogs, 'scopeLogs', `${at}.scopeLogs`).entries()) {
-      if (this.scopeLogs(prefix.written(), scopeLogs, `${at}.scopeLogs[${i}]`)) groups++
+      if (this.scopeLogs(written, scopeLogs, `${at}.scopeLogs[${i}]`)) groups++
     }
     return groups
   }
 
-  private scopeLogs(resource: Uint8Array, scopeLogs: JsonObject, at: string): boolean {
+  private scopeLogs(resource: Prefix, scopeLogs: JsonObject, at: string): boolean {
     const { writer } = this
     this.countContainer()
     const groupStart = writer.at
-    this.copiedBytes += resource.length
+    this.copiedBytes += resource.columns.length
     if (this.copiedBytes > maxRowBytes) throw tooManyRowBytes()
-    writer.raw(resource)
+    writer.raw(resource.columns)
     const scope = objectOf(scopeLogs, 'scope', `${at}.scope`)
     try {
-      writer.text(stringOf(scopeLogs, 'schemaUrl'))
-      writer.text(stringOf(scope, 'name'))
-      writer.text(stringOf(scope, 'version'))
-      this.attributes(writer, this.attributesOf(scope))
+      writer.text(this.redacted(stringOf(scopeLogs, 'schemaUrl'), paths.scopeSchemaUrl))
+      writer.text(this.redacted(stringOf(scope, 'name'), paths.scopeName))
+      writer.text(this.redacted(stringOf(scope, 'version'), paths.scopeVersion))
+      this.attributes(writer, this.attributesOf(scope), paths.scope)
+      writer.texts([...resource.redactions, ...(this.redactor?.take() ?? [])])
     } catch (error) {
       throw asRequestError(error, `${at}.scope`)
     }
@@ -196,6 +216,7 @@ class Walk {
     } catch (error) {
       if (!(error instanceof RecordError)) throw error
       this.writer.at = rowStart
+      this.redactor?.take()
       this.notes.reject(error.message)
     }
   }
@@ -211,17 +232,23 @@ class Walk {
     writer.text(this.id(record, 'traceId', 32, reasons.traceId))
     writer.text(this.id(record, 'spanId', 16, reasons.spanId))
     writer.uint8(this.flags(record) & 0xff)
-    writer.text(stringOf(record, 'severityText'))
+    writer.text(this.redacted(stringOf(record, 'severityText'), paths.severityText))
     writer.uint8(this.severity(record))
     const { body } = record
-    writer.text(body === undefined || body === null ? '' : this.valueText(body))
+    writer.text(this.valueText(body, '', paths.body))
     this.namedEvent = ''
     this.uid = ''
     this.eventId = ''
-    this.attributes(writer, attributes)
+    this.attributes(writer, attributes, paths.attributes)
     const bodyText = isObject(body) && typeof body.stringValue === 'string' ? body.stringValue : ''
-    writer.text(stringOf(record, 'eventName') || this.namedEvent || eventNameFromBody(bodyText))
-    writer.text(this.uid || this.eventId)
+    const eventName = stringOf(record, 'eventName') || this.namedEvent || eventNameFromBody(bodyText)
+    writer.text(this.redacted(eventName, paths.eventName))
+    writer.text(this.redacted(this.uid || this.eventId, paths.eventId))
+    writer.texts(this.redactor?.take() ?? [])
+  }
+
+  private redacted(text: string, path: string): string {
+    return this.redactor === undefined ? text : this.redactor.text(text, path)
   }
 
   private countContainer(): void {
@@ -239,11 +266,12 @@ class Walk {
     })
   }
 
-  private attributes(writer: RowWriter, attributes: readonly Attribute[]): void {
+  private attributes(writer: RowWriter, attributes: readonly Attribute[], path: string): void {
     writer.varint(attributes.length)
     for (const { key, value } of attributes) {
-      writer.text(key)
-      writer.text(value === undefined ? '' : this.valueText(value))
+      const shown = this.redacted(key, `${path}*`)
+      writer.text(shown)
+      writer.text(this.valueText(value, key, path + shown))
       this.noteNamed(key, value)
     }
   }
@@ -295,8 +323,42 @@ class Walk {
     return Number(bits)
   }
 
+  /** An AnyValue readably, without what its name or its form says is a secret. */
+  private valueText(value: unknown, name: string, path: string): string {
+    const { redactor } = this
+    const member = memberOf(value)
+    if (redactor === undefined || member === undefined) return this.readable(value)
+    this.path = path
+    const instead = redactor.named(name, () => this.plainly(value), path)
+    if (instead !== undefined) return instead
+    const text = this.readable(value)
+    switch (member[0]) {
+      case 'stringValue':
+        return redactor.text(text, path)
+      case 'bytesValue':
+        return redactor.bytes(Buffer.from(text, 'base64'), path) ?? text
+      default:
+        // Numbers stay: only a name can make one a secret. Lists have looked at what is in them.
+        return text
+    }
+  }
+
+  /** The text {@link readable} gives where nothing is redacted. */
+  private plainly(value: unknown): string {
+    const { redactor } = this
+    const { repairedStrings } = this.writer
+    this.redactor = undefined
+    try {
+      return this.readable(value)
+    } finally {
+      this.redactor = redactor
+      // Looked at twice, repaired once.
+      this.writer.repairedStrings = repairedStrings
+    }
+  }
+
   /** An AnyValue readably: text as it is, numbers in decimal, lists as JSON, bytes as base64. */
-  private valueText(value: unknown): string {
+  private readable(value: unknown): string {
     const member = memberOf(value)
     if (member === undefined) return ''
     const [kind, content] = member
@@ -320,7 +382,7 @@ class Walk {
     const [kind, content] = member
     switch (kind) {
       case 'stringValue':
-        return this.quote(stringContent(content))
+        return this.quote(this.redacted(stringContent(content), this.path))
       case 'boolValue':
         if (typeof content !== 'boolean') throw wrongType(kind, 'true or false', content)
         return String(content)
@@ -330,8 +392,10 @@ class Walk {
         const number = doubleContent(content)
         return Number.isFinite(number) ? doubleText(number) : `"${number}"`
       }
-      case 'bytesValue':
-        return `"${base64Content(content)}"`
+      case 'bytesValue': {
+        const base64 = base64Content(content)
+        return JSON.stringify(this.redactor?.bytes(Buffer.from(base64, 'base64'), this.path) ?? base64)
+      }
       case 'arrayValue':
         return `[${valuesOf(content, kind)
           .map((item) => this.valueJson(item, depth + 1))
@@ -346,8 +410,11 @@ class Walk {
   private entryJson(entry: unknown, depth: number): string {
     if (!isObject(entry)) throw wrongType('kvlistValue.values', 'a list of {key, value}', entry)
     const { value } = entry
-    const text = value === undefined || value === null ? 'null' : this.valueJson(value, depth)
-    return `${this.quote(stringOf(entry, 'key'))}:${text}`
+    const name = stringOf(entry, 'key')
+    const key = this.quote(this.redacted(name, this.path))
+    if (value === undefined || value === null) return `${key}:null`
+    const instead = this.redactor?.named(name, () => this.plainly(value), this.path)
+    return `${key}:${instead === undefined ? this.valueJson(value, depth) : this.quote(instead)}`
   }
 
   /** JSON.stringify keeps a lone surrogate as an escape; the rows hold UTF-8, so it becomes U+FFFD as everywhere else. */
@@ -371,6 +438,12 @@ class Walk {
     if (typeof value === 'string' && /^-?\d{1,20}$/.test(value)) return BigInt(value)
     throw wrongType(field, 'an integer, as a string or a number', value)
   }
+}
+
+/** Columns of a resource, written once for all its scopes. */
+interface Prefix {
+  readonly columns: Uint8Array
+  readonly redactions: readonly string[]
 }
 
 interface Attribute {

@@ -6,6 +6,9 @@
  * Repeated occurrences of a singular field: the last one wins.
  * @see opentelemetry-proto, logs/v1/logs.proto and common/v1/common.proto
  */
+import { isUtf8 } from 'node:buffer'
+import { hasCandidate } from '../redact/needles.ts'
+import type { Redactor } from '../redact/redactor.ts'
 import { ProtobufError, Reader } from './reader.ts'
 import { base64Length, RowWriter } from './row-writer.ts'
 import {
@@ -17,11 +20,13 @@ import {
   maxContainers,
   maxRowBytes,
   Notes,
+  paths,
   RecordError,
   RequestError,
   type Rows,
   reasons,
   type TranscodeLimits,
+  type TranscodeOptions,
   tooManyContainers,
   tooManyRecords,
   tooManyRowBytes,
@@ -70,12 +75,8 @@ const lenientUtf8 = new TextDecoder('utf-8', { ignoreBOM: true })
  * @param receivedAtNs time of arrival, nanoseconds since 1970: the time of records that carry none
  * @throws RequestError 400 if the bytes are not such a message, 413 if it holds too many records
  */
-export function transcodeProtobuf(
-  body: Uint8Array,
-  receivedAtNs: bigint,
-  limits: TranscodeLimits = defaultLimits,
-): Rows {
-  const transcoder = new Transcoder(body, receivedAtNs, limits)
+export function transcodeProtobuf(body: Uint8Array, receivedAtNs: bigint, options: TranscodeOptions = {}): Rows {
+  const transcoder = new Transcoder(body, receivedAtNs, options)
   try {
     transcoder.request()
   } catch (error) {
@@ -136,8 +137,21 @@ class Transcoder {
   private timeLow = 0
   private timeHigh = 0
 
-  constructor(body: Uint8Array, receivedAtNs: bigint, limits: TranscodeLimits) {
+  private readonly redactor: Redactor | undefined
+  /** Where the request could hold a secret; undefined: anywhere. */
+  private readonly candidates: Int32Array | undefined
+  /** The message that is being read may hold a secret: every text of it is looked at. */
+  private careful = false
+  private resourceRedactions: readonly string[] = []
+  /** Where the value stands that is being looked at. */
+  private path = ''
+  /** Holds a value while it is looked at. */
+  private scratch: RowWriter | undefined
+
+  constructor(body: Uint8Array, receivedAtNs: bigint, { limits = defaultLimits, redactor }: TranscodeOptions) {
     this.reader = new Reader(body)
+    this.redactor = redactor
+    this.candidates = redactor?.candidates(body)
     // Rows are a little larger or smaller than the message; the resource no longer repeats, so this rarely grows.
     this.writer = new RowWriter(body.length + (body.length >>> 3) + 256)
     this.limits = limits
@@ -216,8 +230,8 @@ class Transcoder {
 
   /** ServiceName, ResourceSchemaUrl, ResourceAttributes, once for all scopes of the resource. */
   private resource(start: number, end: number, urlStart: number, urlEnd: number): Uint8Array {
-    const { reader } = this
     const writer = new RowWriter(end - start + 64)
+    this.careful = this.mayHoldSecret(start, end) || this.mayHoldSecret(urlStart, urlEnd)
     try {
       this.collectAttributes(start, end, resourceTag.attributes)
       this.serviceName.clear()
@@ -225,11 +239,11 @@ class Transcoder {
         this.keyValue(this.attributes[2 * i] as number, this.attributes[2 * i + 1] as number)
         if (this.keyIs(serviceNameKey)) this.serviceName.set(this.value.start, this.value.end)
       }
-      if (this.serviceName.start >= 0) this.writeAnyValue(writer, this.serviceName.start, this.serviceName.end)
-      else writer.uint8(0)
-      if (urlStart >= 0) writer.string(reader.bytes, reader.view, urlStart, urlEnd)
-      else writer.uint8(0)
-      this.writeAttributes(writer)
+      if (this.serviceName.start < 0) writer.uint8(0)
+      else this.writeValue(writer, this.serviceName.start, this.serviceName.end, 'service.name', paths.serviceName)
+      this.writeText(writer, urlStart, urlEnd, paths.resourceSchemaUrl)
+      this.writeAttributes(writer, paths.resource)
+      this.resourceRedactions = this.redactor?.take() ?? []
     } catch (error) {
       throw asRequestError(error, `resourceLogs[${this.resourceIndex}].resource`)
     }
@@ -264,9 +278,10 @@ class Transcoder {
     this.copiedBytes += resource.length
     if (this.copiedBytes > maxRowBytes) throw tooManyRowBytes()
     writer.raw(resource)
-    if (urlStart >= 0) writer.string(reader.bytes, reader.view, urlStart, urlEnd)
-    else writer.uint8(0)
+    this.careful = this.mayHoldSecret(scopeStart, scopeEnd) || this.mayHoldSecret(urlStart, urlEnd)
+    this.writeText(writer, urlStart, urlEnd, paths.scopeSchemaUrl)
     this.scope(scopeStart, scopeEnd)
+    writer.texts([...this.resourceRedactions, ...(this.redactor?.take() ?? [])])
     const recordsPlace = writer.reserveVarint()
     const recordsBefore = this.records
     reader.at = start
@@ -307,11 +322,11 @@ class Transcoder {
         versionEnd = reader.at += length
       } else reader.skip(tag, end)
     }
-    writer.string(reader.bytes, reader.view, nameStart, nameEnd)
-    writer.string(reader.bytes, reader.view, versionStart, versionEnd)
+    this.writeText(writer, nameStart, nameEnd, paths.scopeName)
+    this.writeText(writer, versionStart, versionEnd, paths.scopeVersion)
     try {
       this.collectAttributes(start, end, scopeTag.attributes)
-      this.writeAttributes(writer)
+      this.writeAttributes(writer, paths.scope)
     } catch (error) {
       throw asRequestError(error, `resourceLogs[${this.resourceIndex}].scopeLogs[${this.scopeIndex}].scope`)
     }
@@ -320,12 +335,14 @@ class Transcoder {
   private logRecord(start: number, end: number): void {
     if (this.records + this.notes.rejected >= this.limits.maxRecords) throw tooManyRecords(this.limits.maxRecords)
     const rowStart = this.writer.at
+    this.careful = this.mayHoldSecret(start, end)
     try {
       this.writeRecord(start, end)
       this.records++
     } catch (error) {
       if (!(error instanceof RecordError)) throw error
       this.writer.at = rowStart
+      this.redactor?.take()
       this.notes.reject(error.message)
     }
   }
@@ -398,39 +415,46 @@ class Transcoder {
     this.writeId(this.traceId, 16, reasons.traceId)
     this.writeId(this.spanId, 8, reasons.spanId)
     writer.uint8(flags & 0xff)
-    this.writeSpan(this.severityText)
+    this.writeText(writer, this.severityText.start, this.severityText.end, paths.severityText)
     if (severityNumber > 0xff) this.notes.repair(reasons.severity)
     writer.uint8(severityNumber <= 0xff ? severityNumber : 0)
     if (this.body.start < 0) writer.uint8(0)
-    else this.writeAnyValue(writer, this.body.start, this.body.end)
+    else this.writeValue(writer, this.body.start, this.body.end, '', paths.body)
 
     this.namedEvent.clear()
     this.uid.clear()
     this.eventId.clear()
-    this.writeAttributes(writer)
+    this.writeAttributes(writer, paths.attributes)
     this.writeEventName()
-    if (!this.writeStringValue(this.uid) && !this.writeStringValue(this.eventId)) writer.uint8(0)
+    if (!this.writeStringValue(this.uid, paths.eventId) && !this.writeStringValue(this.eventId, paths.eventId)) {
+      writer.uint8(0)
+    }
+    if (this.careful) writer.texts(this.redactor?.take() ?? [])
+    else writer.uint8(0)
   }
 
   private writeEventName(): void {
-    const { reader } = this
-    if (this.eventName.end > this.eventName.start) {
-      this.writeSpan(this.eventName)
+    const { reader, eventName } = this
+    if (eventName.end > eventName.start) {
+      this.writeText(this.writer, eventName.start, eventName.end, paths.eventName)
       return
     }
-    if (this.writeStringValue(this.namedEvent)) return
+    if (this.writeStringValue(this.namedEvent, paths.eventName)) return
     const { body } = this
     const text = body.start < 0 ? undefined : this.stringValue(body.start, body.end)
     if (text === undefined || text.end - text.start > 256) this.writer.uint8(0)
-    else this.writer.text(eventNameFromBody(lenientUtf8.decode(reader.bytes.subarray(text.start, text.end))))
+    else {
+      const name = eventNameFromBody(lenientUtf8.decode(reader.bytes.subarray(text.start, text.end)))
+      this.writer.text(this.careful && this.redactor ? this.redactor.text(name, paths.eventName) : name)
+    }
   }
 
   /** Writes the text of an AnyValue span if it is a string that is not empty. */
-  private writeStringValue(span: Span): boolean {
+  private writeStringValue(span: Span, path: string): boolean {
     if (span.start < 0) return false
     const text = this.stringValue(span.start, span.end)
     if (text === undefined || text.end === text.start) return false
-    this.writer.string(this.reader.bytes, this.reader.view, text.start, text.end)
+    this.writeText(this.writer, text.start, text.end, path)
     return true
   }
 
@@ -464,9 +488,71 @@ class Transcoder {
     else writer.hexString(reader.bytes, span.start, span.end)
   }
 
-  private writeSpan(span: Span): void {
-    if (span.start < 0) this.writer.uint8(0)
-    else this.writer.string(this.reader.bytes, this.reader.view, span.start, span.end)
+  private mayHoldSecret(start: number, end: number): boolean {
+    if (this.redactor === undefined || start < 0) return false
+    return this.candidates === undefined || hasCandidate(this.candidates, start, end)
+  }
+
+  /** A String column from a text of the message; absent (-1) = empty. */
+  private writeText(writer: RowWriter, start: number, end: number, path: string): void {
+    if (start < 0) writer.uint8(0)
+    else if (this.careful) this.writeRedacted(writer, this.textOf(writer, start, end), path)
+    else writer.string(this.reader.bytes, this.reader.view, start, end)
+  }
+
+  private writeRedacted(writer: RowWriter, text: string, path: string): void {
+    writer.text(this.redactor === undefined ? text : this.redactor.text(text, path))
+  }
+
+  private textOf(writer: RowWriter, start: number, end: number): string {
+    const bytes = this.reader.bytes.subarray(start, end)
+    if (!isUtf8(bytes)) writer.repairedStrings++
+    return lenientUtf8.decode(bytes)
+  }
+
+  /** A String column from an AnyValue; what its name or its form says is a secret is left out. */
+  private writeValue(writer: RowWriter, start: number, end: number, name: string, path: string): void {
+    const { redactor } = this
+    if (!this.careful || redactor === undefined) {
+      this.writeAnyValue(writer, start, end)
+      return
+    }
+    this.path = path
+    const instead = redactor.named(name, () => this.readable(start, end), path)
+    if (instead !== undefined) {
+      writer.text(instead)
+      return
+    }
+    switch (this.anyValueKind(start, end)) {
+      case anyValueTag.string:
+        writer.text(redactor.text(this.textOf(writer, this.valueStart, this.valueEnd), path))
+        return
+      case anyValueTag.bytes: {
+        const mark = redactor.bytes(this.reader.bytes.subarray(this.valueStart, this.valueEnd), path)
+        if (mark === undefined) this.writeAnyValue(writer, start, end)
+        else writer.text(mark)
+        return
+      }
+      default:
+        // Numbers stay: only a name can make one a secret. Lists look at what is in them.
+        this.writeAnyValue(writer, start, end)
+    }
+  }
+
+  /** The text that {@link writeAnyValue} writes where nothing is redacted. */
+  private readable(start: number, end: number): string {
+    this.scratch ??= new RowWriter(1_024)
+    const { scratch } = this
+    scratch.at = 0
+    this.careful = false
+    try {
+      this.writeAnyValue(scratch, start, end)
+    } finally {
+      this.careful = true
+    }
+    let at = 0
+    while ((scratch.bytes[at] as number) > 0x7f) at++
+    return lenientUtf8.decode(scratch.bytes.subarray(at + 1, scratch.at))
   }
 
   private readSpan(span: Span, end: number): void {
@@ -510,10 +596,14 @@ class Transcoder {
   }
 
   /** Writes the collected attributes as a Map, and notes where those lie that become columns of their own. */
-  private writeAttributes(writer: RowWriter): void {
+  private writeAttributes(writer: RowWriter, path: string): void {
     const { reader, key, value } = this
     const count = this.attributeCount
     writer.varint(count)
+    if (this.careful) {
+      this.writeAttributesCarefully(writer, path)
+      return
+    }
     for (let i = 0; i < count; i++) {
       const start = this.attributes[2 * i] as number
       const end = this.attributes[2 * i + 1] as number
@@ -523,6 +613,19 @@ class Transcoder {
       writer.string(reader.bytes, reader.view, key.start, key.end)
       if (value.start < 0) writer.uint8(0)
       else this.writeAnyValue(writer, value.start, value.end)
+    }
+  }
+
+  private writeAttributesCarefully(writer: RowWriter, path: string): void {
+    for (let i = 0; i < this.attributeCount; i++) {
+      this.keyValue(this.attributes[2 * i] as number, this.attributes[2 * i + 1] as number)
+      const { start, end } = this.value
+      this.noteNamed(start, end)
+      const name = this.textOf(writer, this.key.start, this.key.end)
+      const shown = this.redactor?.text(name, `${path}*`) ?? name
+      writer.text(shown)
+      if (start < 0) writer.uint8(0)
+      else this.writeValue(writer, start, end, name, path + shown)
     }
   }
 
@@ -669,7 +772,8 @@ class Transcoder {
         writer.ascii('null')
         return
       case anyValueTag.string:
-        writer.jsonString(reader.bytes, this.valueStart, this.valueEnd)
+        if (this.careful) this.writeRedactedJson(writer, this.valueStart, this.valueEnd)
+        else writer.jsonString(reader.bytes, this.valueStart, this.valueEnd)
         return
       case anyValueTag.bool:
         writer.ascii(this.boolText())
@@ -682,6 +786,7 @@ class Transcoder {
         writer.ascii(Number.isFinite(this.valueDouble) ? doubleText(this.valueDouble) : `"${this.valueDouble}"`)
         return
       case anyValueTag.bytes:
+        if (this.careful && this.writeRedactedBytes(writer)) return
         writer.ascii('"')
         writer.base64(reader.bytes, this.valueStart, this.valueEnd)
         writer.ascii('"')
@@ -692,6 +797,24 @@ class Transcoder {
       default:
         this.writeJsonList(writer, this.valueStart, this.valueEnd, depth, true)
     }
+  }
+
+  private writeRedactedJson(writer: RowWriter, start: number, end: number): void {
+    const text = this.textOf(writer, start, end)
+    writeJsonText(writer, this.redactor === undefined ? text : this.redactor.text(text, this.path))
+  }
+
+  private writeRedactedBytes(writer: RowWriter): boolean {
+    const instead = this.redactor?.bytes(this.reader.bytes.subarray(this.valueStart, this.valueEnd), this.path)
+    if (instead !== undefined) writeJsonText(writer, instead)
+    return instead !== undefined
+  }
+
+  /** A value within a list whose name says that it is a secret. */
+  private writeNamedSecret(writer: RowWriter, name: string, start: number, end: number): boolean {
+    const instead = this.redactor?.named(name, () => this.readable(start, end), this.path)
+    if (instead !== undefined) writeJsonText(writer, instead)
+    return instead !== undefined
   }
 
   private writeJsonList(writer: RowWriter, start: number, end: number, depth: number, keyed: boolean): void {
@@ -717,10 +840,16 @@ class Transcoder {
         continue
       }
       this.keyValue(itemStart, at)
-      writer.jsonString(reader.bytes, key.start, key.end)
+      let name = ''
+      if (this.careful) {
+        name = lenientUtf8.decode(reader.bytes.subarray(key.start, key.end))
+        this.writeRedactedJson(writer, key.start, key.end)
+      } else writer.jsonString(reader.bytes, key.start, key.end)
       writer.ascii(':')
-      if (value.start < 0) writer.ascii('null')
-      else this.writeJson(writer, value.start, value.end, depth + 1)
+      const { start: from, end: to } = value
+      if (from < 0) writer.ascii('null')
+      else if (!this.careful || !this.writeNamedSecret(writer, name, from, to))
+        this.writeJson(writer, from, to, depth + 1)
     }
     writer.ascii(keyed ? '}' : ']')
   }
@@ -734,4 +863,10 @@ class Transcoder {
     if (valueHigh === 0) return String(valueLow)
     return BigInt.asIntN(64, (BigInt(valueHigh) << 32n) | BigInt(valueLow)).toString()
   }
+}
+
+/** A JSON string literal, with the same escapes as for texts that are copied. */
+function writeJsonText(writer: RowWriter, text: string): void {
+  const bytes = Buffer.from(text)
+  writer.jsonString(bytes, 0, bytes.length)
 }

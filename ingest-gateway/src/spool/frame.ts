@@ -7,29 +7,55 @@
  *
  * | offset | bytes | column |
  * |---|---|---|
- * | 0 | 4 | Magic "AGF1" (the digit is the format's version) |
+ * | 0 | 4 | Magic "AGF2" (the digit is the format's version) |
  * | 4 | 4 | HeaderCrc: CRC-32 (IEEE) of the header after this field |
- * | 8 | 4 | PayloadBytes: length of Groups |
- * | 12 | 4 | PayloadCrc: CRC-32 of Groups |
- * | 16 | 4 | FrameRecords |
- * | 20 | 8 | FrameSeq: sequence number of the first record |
- * | 28 | 8 | ReceivedAt, nanoseconds since 1970 |
- * | 36 | 16 | BatchId, a UUID as ClickHouse writes it (two UInt64) |
- * | 52 | 16 | RequestHash: what the retry of the same request is recognised by |
- * | 68 | 1 + n | TenantId, n < 128 |
- * | 69 + n | PayloadBytes | Groups |
+ * | 8 | 4 | HeaderBytes: length of everything before Groups |
+ * | 12 | 4 | PayloadBytes: length of Groups |
+ * | 16 | 4 | PayloadCrc: CRC-32 of Groups |
+ * | 20 | 4 | FrameRecords |
+ * | 24 | 8 | FrameSeq: sequence number of the first record |
+ * | 32 | 8 | ReceivedAt, nanoseconds since 1970 |
+ * | 40 | 16 | BatchId, a UUID as ClickHouse writes it (two UInt64) |
+ * | 56 | 16 | RequestHash: what the retry of the same request is recognised by |
+ * | 72 | 8 | RuleSet: which redaction rules held; zeros for none |
+ * | 80 | 1 + n | TenantId, n < 128 |
+ * | 81 + n | 1–5 + 8 i | Ids: what events with an id are recognised by, 8 bytes each |
+ * | HeaderBytes | PayloadBytes | Groups |
  *
  * Header and payload have a CRC each, so that a damaged payload can still be stepped over by a trusted length.
  */
 import { crc32 } from 'node:zlib'
-import { groupsType } from '../otlp/layout.ts'
+import { groupsType, groupsTypeWithoutRedactions } from '../otlp/layout.ts'
 
-const magic = 0x31464741
-const fixedHeaderBytes = 69
+/** Written since redaction exists; the first format lacks HeaderBytes, RuleSet, Ids and what was redacted. */
+const magic = 0x32464741
+const firstMagic = 0x31464741
+const fixedHeaderBytes = 81
+const firstFixedHeaderBytes = 69
 const maxTenantBytes = 127
+const noRuleSet = new Uint8Array(8)
+const noIds = new Uint8Array(0)
 
 /** ClickHouse structure of a segment file in RowBinary. */
 export const frameStructure = [
+  'Magic UInt32',
+  'HeaderCrc UInt32',
+  'HeaderBytes UInt32',
+  'PayloadBytes UInt32',
+  'PayloadCrc UInt32',
+  'FrameRecords UInt32',
+  'FrameSeq UInt64',
+  'ReceivedAt DateTime64(9)',
+  'BatchId UUID',
+  'RequestHash FixedString(16)',
+  'RuleSet FixedString(8)',
+  'TenantId String',
+  'Ids String',
+  `Groups ${groupsType}`,
+].join(', ')
+
+/** The structure of a segment in the first format. */
+export const firstFrameStructure = [
   'Magic UInt32',
   'HeaderCrc UInt32',
   'PayloadBytes UInt32',
@@ -40,8 +66,13 @@ export const frameStructure = [
   'BatchId UUID',
   'RequestHash FixedString(16)',
   'TenantId String',
-  `Groups ${groupsType}`,
+  `Groups ${groupsTypeWithoutRedactions}`,
 ].join(', ')
+
+/** Whether a segment that begins with these bytes is in the first format. A segment holds frames of one format. */
+export function isFirstFormat(start: Buffer): boolean {
+  return start.length >= 4 && start.readUInt32LE(0) === firstMagic
+}
 
 export interface FrameHeader {
   readonly seq: bigint
@@ -53,6 +84,10 @@ export interface FrameHeader {
   readonly records: number
   readonly payloadBytes: number
   readonly payloadCrc: number
+  /** 8 bytes; zeros for none. */
+  readonly ruleSet: Uint8Array
+  /** 8 bytes an event. */
+  readonly ids: Uint8Array
   /** Length of the header itself. */
   readonly headerBytes: number
 }
@@ -64,26 +99,45 @@ export interface FrameInput {
   readonly receivedAtNs: bigint
   readonly requestHash: Uint8Array
   readonly records: number
+  readonly ruleSet?: Uint8Array
+  readonly ids?: Uint8Array
   readonly payload: Uint8Array
 }
 
 /** The header that goes before `payload` on disk. */
 export function encodeFrameHeader(frame: FrameInput): Buffer {
+  const { ruleSet = noRuleSet, ids = noIds } = frame
   const tenant = Buffer.from(frame.tenant)
   if (tenant.length > maxTenantBytes) throw new RangeError(`tenant is longer than ${maxTenantBytes} bytes`)
-  const header = Buffer.allocUnsafe(fixedHeaderBytes + tenant.length)
+  const idsAt = fixedHeaderBytes + tenant.length
+  const header = Buffer.allocUnsafe(idsAt + varintBytes(ids.length) + ids.length)
   header.writeUInt32LE(magic, 0)
-  header.writeUInt32LE(frame.payload.length, 8)
-  header.writeUInt32LE(crc32(frame.payload), 12)
-  header.writeUInt32LE(frame.records, 16)
-  header.writeBigUInt64LE(frame.seq, 20)
-  header.writeBigInt64LE(frame.receivedAtNs, 28)
-  writeUuid(header, frame.batchId, 36)
-  header.set(frame.requestHash, 52)
-  header[68] = tenant.length
+  header.writeUInt32LE(header.length, 8)
+  header.writeUInt32LE(frame.payload.length, 12)
+  header.writeUInt32LE(crc32(frame.payload), 16)
+  header.writeUInt32LE(frame.records, 20)
+  header.writeBigUInt64LE(frame.seq, 24)
+  header.writeBigInt64LE(frame.receivedAtNs, 32)
+  writeUuid(header, frame.batchId, 40)
+  header.set(frame.requestHash, 56)
+  header.set(ruleSet, 72)
+  header[80] = tenant.length
   header.set(tenant, fixedHeaderBytes)
+  writeVarint(header, ids.length, idsAt)
+  header.set(ids, header.length - ids.length)
   header.writeUInt32LE(crc32(header.subarray(8)), 4)
   return header
+}
+
+/**
+ * Length of the header that starts here, as far as its first bytes say; nothing is checked.
+ * @param bytes at least 81 of a frame
+ * @returns undefined if no header starts here
+ */
+export function frameHeaderBytes(bytes: Buffer): number | undefined {
+  if (bytes.length < fixedHeaderBytes) return undefined
+  if (isFirstFormat(bytes)) return firstFixedHeaderBytes + bytes.readUInt8(68)
+  return bytes.readUInt32LE(0) === magic ? bytes.readUInt32LE(8) : undefined
 }
 
 /**
@@ -91,9 +145,34 @@ export function encodeFrameHeader(frame: FrameInput): Buffer {
  * @returns undefined if there is no valid header: torn, damaged, or no frame at all
  */
 export function decodeFrameHeader(bytes: Buffer): FrameHeader | undefined {
+  if (isFirstFormat(bytes)) return decodeFirstHeader(bytes)
   if (bytes.length < fixedHeaderBytes || bytes.readUInt32LE(0) !== magic) return undefined
+  const headerBytes = bytes.readUInt32LE(8)
+  if (headerBytes <= fixedHeaderBytes || bytes.length < headerBytes) return undefined
+  if (crc32(bytes.subarray(8, headerBytes)) !== bytes.readUInt32LE(4)) return undefined
+  // The checksum holds, so the lengths below are those that were written.
+  const tenantEnd = fixedHeaderBytes + bytes.readUInt8(80)
+  let idsAt = tenantEnd
+  while ((bytes[idsAt] as number) > 0x7f) idsAt++
+  return {
+    payloadBytes: bytes.readUInt32LE(12),
+    payloadCrc: bytes.readUInt32LE(16),
+    records: bytes.readUInt32LE(20),
+    seq: bytes.readBigUInt64LE(24),
+    receivedAtNs: bytes.readBigInt64LE(32),
+    batchId: readUuid(bytes, 40),
+    requestHash: Uint8Array.from(bytes.subarray(56, 72)),
+    ruleSet: Uint8Array.from(bytes.subarray(72, 80)),
+    tenant: bytes.toString('utf8', fixedHeaderBytes, tenantEnd),
+    ids: Uint8Array.from(bytes.subarray(idsAt + 1, headerBytes)),
+    headerBytes,
+  }
+}
+
+function decodeFirstHeader(bytes: Buffer): FrameHeader | undefined {
+  if (bytes.length < firstFixedHeaderBytes) return undefined
   const tenantBytes = bytes.readUInt8(68)
-  const headerBytes = fixedHeaderBytes + tenantBytes
+  const headerBytes = firstFixedHeaderBytes + tenantBytes
   if (tenantBytes > maxTenantBytes || bytes.length < headerBytes) return undefined
   if (crc32(bytes.subarray(8, headerBytes)) !== bytes.readUInt32LE(4)) return undefined
   return {
@@ -104,14 +183,33 @@ export function decodeFrameHeader(bytes: Buffer): FrameHeader | undefined {
     receivedAtNs: bytes.readBigInt64LE(28),
     batchId: readUuid(bytes, 36),
     requestHash: Uint8Array.from(bytes.subarray(52, 68)),
-    tenant: bytes.toString('utf8', fixedHeaderBytes, headerBytes),
+    ruleSet: noRuleSet,
+    tenant: bytes.toString('utf8', firstFixedHeaderBytes, headerBytes),
+    ids: noIds,
     headerBytes,
   }
 }
 
+function varintBytes(value: number): number {
+  let count = 1
+  for (let rest = value; rest > 0x7f; rest >>>= 7) count++
+  return count
+}
+
+function writeVarint(target: Buffer, value: number, at: number): void {
+  let rest = value
+  let place = at
+  for (; rest > 0x7f; rest >>>= 7) target[place++] = (rest & 0x7f) | 0x80
+  target[place] = rest
+}
+
 /** Offset of the next byte sequence that could start a frame, or -1. */
 export function findMagic(bytes: Buffer, from: number): number {
-  return bytes.indexOf('AGF1', from, 'latin1')
+  // Either format: the last character tells them apart.
+  for (let at = bytes.indexOf('AGF', from, 'latin1'); at >= 0; at = bytes.indexOf('AGF', at + 1, 'latin1')) {
+    if (bytes[at + 3] === 0x31 || bytes[at + 3] === 0x32) return at
+  }
+  return -1
 }
 
 /** ClickHouse writes a UUID as two little-endian UInt64, the high one first. */

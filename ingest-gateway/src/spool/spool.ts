@@ -33,6 +33,10 @@ export interface SpoolRequest {
   readonly receivedAtNs: bigint
   /** 16 bytes. */
   readonly requestHash: Uint8Array
+  /** 8 bytes: which redaction rules held; none unless told. */
+  readonly ruleSet?: Uint8Array
+  /** What the request's events with an id are recognised by, 8 bytes each; none unless told. */
+  readonly ids?: Uint8Array
   readonly records: number
   /** Insert-ready bytes (layout.ts). They must not change until the promise settles. */
   readonly payload: Uint8Array

@@ -5,9 +5,10 @@
  * durable, so after anything uncertain we look for the batch id before sending again. That look-up is the guarantee.
  */
 import { createReadStream } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { type ClickHouseClient, ClickHouseError, type ClickHouseSettings } from '@clickhouse/client'
 import { groupColumnNames, recordColumnNames } from '../otlp/layout.ts'
-import { frameStructure } from '../spool/frame.ts'
+import { firstFrameStructure, frameStructure, isFirstFormat } from '../spool/frame.ts'
 import type { SealedSegment } from '../spool/spool.ts'
 
 /** How ClickHouse gets at a segment: the embedded engine opens the file itself, a server is sent the bytes. */
@@ -36,23 +37,45 @@ const insertSettings: ClickHouseSettings = {
   input_format_parallel_parsing: 0,
 }
 
-const columns = ['TenantId', 'ReceivedAt', 'BatchId', 'Seq', 'EventId', ...groupColumnNames, ...recordColumnNames]
+const columns = [
+  ...['TenantId', 'ReceivedAt', 'BatchId', 'Seq', 'EventId', 'RedactionRules', 'RedactionCount', 'Redactions'],
+  ...groupColumnNames,
+  ...recordColumnNames,
+]
+
+/** Segments of the first format tell nothing of redaction; there was none. */
+type Format = 'present' | 'first'
 
 /** The SELECT over a source of frames; the resource and scope of a group are repeated for its records here, in columns. */
-function selectFrom(source: string, where = ''): string {
+function selectFrom(source: string, format: Format, where = ''): string {
+  const first = format === 'first'
   const groups = groupColumnNames.map((name) => `g.${name} AS ${name}`).join(', ')
   const records = recordColumnNames.map((name) => `r.${name} AS ${name}`).join(', ')
   return `SELECT TenantId, ReceivedAt, BatchId, FrameSeq + r.Index AS Seq,
-    if(r.EventId = '', concat(toString(BatchId), '-', toString(Seq)), r.EventId) AS EventId,
+    if(r.EventId = '', concat(toString(BatchId), '-', toString(Seq)), r.EventId) AS EventId, RedactionRules,
+    toUInt16(least(length(Redactions), 65535)) AS RedactionCount,
+    ${first ? '[]' : 'arrayConcat(GroupRedactions, r.Redactions)'} AS Redactions,
     ${groupColumnNames.join(', ')}, ${records}
   FROM (
-    SELECT TenantId, ReceivedAt, BatchId, FrameSeq, ${groups}, g.Records AS Records
+    SELECT TenantId, ReceivedAt, BatchId, FrameSeq, ${first ? '' : 'g.GroupRedactions AS GroupRedactions,'}
+      ${first ? "'off'" : "if(reinterpretAsUInt64(RuleSet) = 0, 'off', lower(hex(RuleSet)))"} AS RedactionRules,
+      ${groups}, g.Records AS Records
     FROM ${source} ARRAY JOIN Groups AS g
   ) ARRAY JOIN Records AS r ${where}`
 }
 
-const fromFile = `file({path:String}, 'RowBinary', '${frameStructure}')`
-const fromBody = `input('${frameStructure}')`
+const structures: Readonly<Record<Format, string>> = { present: frameStructure, first: firstFrameStructure }
+
+async function formatOf(file: string): Promise<Format> {
+  const handle = await open(file)
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0)
+    return isFirstFormat(buffer.subarray(0, bytesRead)) ? 'first' : 'present'
+  } finally {
+    await handle.close()
+  }
+}
+
 /** Rows of this batch that are there already stay out: for a batch that was cut in the middle. */
 const onlyMissing = 'WHERE Seq NOT IN (SELECT Seq FROM otel_logs WHERE BatchId = {batch:UUID})'
 
@@ -69,15 +92,17 @@ export async function insertSegment(
     insert_deduplication_token: mode === 'missing' ? `${segment.batchId}-missing` : segment.batchId,
   }
   try {
+    const format = await formatOf(segment.path)
     if (transport === 'file') {
+      const source = `file({path:String}, 'RowBinary', '${structures[format]}')`
       await client.command({
-        query: `${insert} ${selectFrom(fromFile, where)}`,
+        query: `${insert} ${selectFrom(source, format, where)}`,
         query_params: { path: segment.path, ...(mode === 'missing' ? { batch: segment.batchId } : {}) },
         clickhouse_settings,
       })
     } else {
       const { stream } = await client.exec({
-        query: `${insert} ${selectFrom(fromBody, where)} FORMAT RowBinary`,
+        query: `${insert} ${selectFrom(`input('${structures[format]}')`, format, where)} FORMAT RowBinary`,
         values: createReadStream(segment.path, { highWaterMark: 1 << 20 }),
         ...(mode === 'missing' ? { query_params: { batch: segment.batchId } } : {}),
         clickhouse_settings,

@@ -1,0 +1,84 @@
+/** Changes made by a command, as audit events sent to the gateway. The change counts with or without them. */
+import { hostname, userInfo } from 'node:os'
+import type { ApiKey } from '@agnes/clickhouse'
+import { type Config, loadConfig } from '@agnes/config'
+import type { Recorder } from '@agnes/instrumentation'
+import { gatewayHeaders } from './admin-key.ts'
+import { askGateway, gatewayAgent } from './gateway-client.ts'
+import { findInstance } from './instance.ts'
+import { version } from './version.ts'
+
+export type AuditFields = Parameters<Recorder['audit']>[0]
+
+/** What was done to a key; nothing of its secret. */
+export function keyAudit(
+  action: 'keys.create' | 'keys.revoke' | 'keys.rotate',
+  key: ApiKey,
+  before?: ApiKey,
+): AuditFields {
+  return {
+    action,
+    resource: `key:${key.id}`,
+    result: 'success',
+    clientKind: 'cli',
+    params: { ...describeKey(key), by: whoami() },
+    ...(before === undefined ? {} : { paramsBefore: describeKey(before) }),
+  }
+}
+
+/** A key as people see it: neither secret nor hash. */
+export function describeKey(key: ApiKey) {
+  const { id, tenant, project, scopes, note, secretEnd, formerSecrets, recordsPerSecond, bytesPerSecond } = key
+  return {
+    id,
+    tenant,
+    ...(project === '' ? {} : { project }),
+    scopes,
+    ...(note === '' ? {} : { note }),
+    secretEnd,
+    createdAt: key.createdAt.toISOString(),
+    ...(key.expiresAt && { expiresAt: key.expiresAt.toISOString() }),
+    ...(key.revokedAt && { revokedAt: key.revokedAt.toISOString() }),
+    ...(formerSecrets.length === 0
+      ? {}
+      : { formerSecretsValidUntil: formerSecrets.map(({ validUntil }) => validUntil.toISOString()) }),
+    ...(recordsPerSecond === 0 ? {} : { recordsPerSecond }),
+    ...(bytesPerSecond === 0 ? {} : { bytesPerSecond }),
+  }
+}
+
+/**
+ * Sends an audit event within a few seconds. Never throws.
+ * @returns whether the gateway has it
+ */
+export async function audit(fields: AuditFields, config: Config = loadConfig().config): Promise<boolean> {
+  try {
+    const { otlpUrl } = findInstance(config)
+    await askGateway(`${otlpUrl}/readyz`, config)
+    const { startTelemetry } = await import('@agnes/instrumentation')
+    const agent = gatewayAgent(config)
+    const telemetry = startTelemetry({
+      serviceName: 'agnes',
+      serviceVersion: version,
+      endpoint: otlpUrl,
+      headers: gatewayHeaders(config),
+      ...(agent && { agent }),
+      warn: () => {},
+    })
+    telemetry.recorder.audit(fields)
+    await telemetry.shutdown()
+    const { dropped, undelivered } = telemetry.stats()
+    return dropped + undelivered === 0
+  } catch {
+    return false
+  }
+}
+
+/** Who is logged in on this machine; an id in Agnes' users table it is not. */
+function whoami(): string {
+  try {
+    return `${userInfo().username}@${hostname()}`
+  } catch {
+    return `unknown@${hostname()}`
+  }
+}
