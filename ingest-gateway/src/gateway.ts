@@ -68,8 +68,6 @@ export interface Gateway {
   stop(): Promise<void>
 }
 
-/** The gateway's own events are of the tenant that is there without keys. */
-const ownTenant = 'default'
 /** The insert under way gets this long when the gateway stops; its segment stays on disk if that is too short. */
 const drainMs = 8_000
 /** On loopback the start waits this long for the list of keys; until it is there, clients with a key are told to come again. */
@@ -234,7 +232,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
           spool,
           writer,
           redactionRules: rules.size,
-          deliver: async (request) => void (await ingest.logs(Buffer.from(request), 'protobuf', ownTenant)),
+          deliver: async (request) => void (await ingest.logs(Buffer.from(request), 'protobuf', defaultTenant)),
           nowNs,
         })
 
