@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import { type ConfiguredKey, parseKeys, showKeys } from './keys.ts'
+import { type LogLevel, logLevels } from './log.ts'
 
 const port = z.coerce.number({ error: 'must be a port number' }).int().min(0).max(65_535)
 const positiveInt = z.coerce.number({ error: 'must be a whole number' }).int().positive()
@@ -127,6 +128,17 @@ export const variables = {
     default: String(64 * 1024 * 1024),
     description: 'Largest request body after inflating, in bytes (the OTLP specification recommends 64 MiB).',
   },
+  AGNES_LOG_LEVEL: {
+    schema: z.enum(logLevels, { error: `must be one of ${logLevels.join(', ')}` }),
+    default: 'info',
+    description: `The least serious messages the services log: ${logLevels.map((level) => `\`${level}\``).join(', ')}.`,
+  },
+  AGNES_LOG_FORMAT: {
+    schema: z.enum(['text', 'json'], { error: 'must be text or json' }),
+    default: undefined,
+    description:
+      'How the services log on standard error: `text`, or `json` (one object a line). Unset: text on a terminal, else JSON.',
+  },
   AGNES_REDACTION: {
     schema: z.enum(['on', 'off'], { error: 'must be on or off' }),
     default: 'on',
@@ -172,6 +184,8 @@ export interface Config {
   readonly clickhouseCluster: string | undefined
   readonly maxBodyBytes: number
   readonly maxDecodedBytes: number
+  readonly logLevel: LogLevel
+  readonly logFormat: 'text' | 'json' | undefined
   /** Of each tenant; 0 = no limit. */
   readonly tenantRecordsPerSecond: number
   readonly tenantBytesPerSecond: number

@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { createAgnesClient } from '@agnes/clickhouse'
-import { type Config, exitCodes, isLoopback, lockDirectory, UserError, urlHost } from '@agnes/config'
+import { type Config, exitCodes, isLoopback, type Log, lockDirectory, UserError, urlHost } from '@agnes/config'
 import { createGate, defaultTenant } from './auth/gate.ts'
 import { type KeyRing, openKeyRing } from './auth/key-ring.ts'
 import { createQuotas } from './auth/quota.ts'
@@ -43,7 +43,7 @@ export interface GatewayOptions {
     >
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
-  readonly log?: (line: string) => void
+  readonly log?: Log
   /** Seal a segment after this many milliseconds while the writer is idle. */
   readonly sealAfterMs?: number
   /** Milliseconds between two heartbeats; 0 for none. */
@@ -82,6 +82,8 @@ const requestsInMemory = 4
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, clickhouseUrl, log = () => {} } = options
+  // Spool and writer speak up when something is wrong, or right again.
+  const warn: Log = (message, level = 'warn', fields) => log(message, level, fields)
   const rules = config.redaction === false ? noRules : await loadRules(config.redactionRules)
   const tls = config.tls && openTls({ files: config.tls, log, everyMs: options.tlsEveryMs })
   const directory = path.join(config.dataDir, 'spool')
@@ -122,7 +124,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const spool = await openSpool({
     directory,
     maxBytes: config.spoolMaxBytes,
-    log,
+    log: warn,
     ...(options.sealAfterMs === undefined ? {} : { sealAfterMs: options.sealAfterMs }),
   })
   const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
@@ -149,7 +151,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     client,
     // The embedded engine runs on this machine and opens the segment file itself.
     transport: config.clickhouseUrl === undefined ? 'file' : 'stream',
-    log,
+    log: warn,
     nowNs,
   })
 

@@ -13,6 +13,10 @@ export interface Service {
   readonly pid: number
   /** Settles when it has ended, for whatever reason. */
   readonly ended: Promise<unknown>
+  /** Of the gateway; 0 for others. */
+  readonly grpcPort: number
+  /** What it has written to standard error. */
+  stderr(): string
   /** SIGKILL: no handler runs, nothing is flushed. */
   kill(): Promise<void>
   /** SIGTERM, as an operator stops it. */
@@ -45,19 +49,24 @@ export async function startService(
   child.stderr?.on('data', (chunk: Buffer) => {
     errors += chunk.toString()
   })
-  const url = await new Promise<string>((resolve, reject) => {
+  const { url, grpcPort = 0 } = await new Promise<{ url: string; grpcPort?: number }>((resolve, reject) => {
     child.once('error', reject)
     child.once('exit', (code, signal) => reject(new Error(`agnes ${command} ended (${code ?? signal}): ${errors}`)))
-    child.on('message', (message: { type?: string; url?: string; message?: string; hint?: string }) => {
-      if (message.type === 'ready' && message.url !== undefined) resolve(message.url)
-      if (message.type === 'failed') reject(new Error(`${message.message}; hint: ${message.hint}`))
-    })
+    child.on(
+      'message',
+      (message: { type?: string; url?: string; grpcPort?: number; message?: string; hint?: string }) => {
+        if (message.type === 'ready' && message.url !== undefined) resolve({ ...message, url: message.url })
+        if (message.type === 'failed') reject(new Error(`${message.message}; hint: ${message.hint}`))
+      },
+    )
   })
   const pid = under.length === 0 ? (child.pid ?? 0) : childOf(child.pid ?? 0)
   return {
     url,
+    grpcPort,
     pid,
     ended,
+    stderr: () => errors,
     async kill() {
       // Who runs under another program would live on without it.
       if (pid !== child.pid) signalIfAlive(pid, 'SIGKILL')
