@@ -7,11 +7,21 @@
  * when the writer takes them.
  */
 import path from 'node:path'
-import { makeDurableDirectory, readWhole, replaceFile, type SpoolFs, unfinished, writeDurably } from './file-system.ts'
+import {
+  makeDurableDirectory,
+  readWhole,
+  replaceFile,
+  type SpoolFs,
+  unfinished,
+  writeAll,
+  writeDurably,
+} from './file-system.ts'
 import { decodeFrameHeader, type FrameHeader } from './frame.ts'
 import {
   type FoundFrame,
   firstSeqOf,
+  hashesName,
+  isHashesName,
   quarantineDirectory,
   reasonsName,
   refusedName,
@@ -21,7 +31,6 @@ import {
 import type { RefusedFrame, SealedSegment, SeqRange } from './spool.ts'
 
 export interface RecoveredSegment extends SealedSegment {
-  readonly requestHashes: readonly Uint8Array[]
   /** The sequence number after the last record; undefined for a segment without frames. */
   readonly nextSeq: bigint | undefined
   /** Damaged frames that were set aside. */
@@ -35,12 +44,21 @@ export interface RecoveredSegment extends SealedSegment {
 export interface Stock {
   /** In order of arrival, with those that hold nothing. */
   readonly segments: readonly RecoveredSegment[]
+  /** Request hashes of what was stored shortly before, oldest first. */
+  readonly stored: readonly StoredHashes[]
   readonly nextSeq: bigint
   readonly quarantinedFrames: number
 }
 
-/** A retry is recognised for this long, counted back from the newest request on disk. */
-const retryWindowNs = 600_000_000_000n
+interface StoredHashes {
+  readonly file: string
+  readonly lastReceivedAtNs: bigint
+  readonly requestHashes: readonly Uint8Array[]
+}
+
+/** A retry is recognised for this long; after a restart counted back from the newest request on disk. */
+export const retryWindowMs = 600_000
+const retryWindowNs = BigInt(retryWindowMs) * 1_000_000n
 /** About so many retries are recognised, of the newest requests: each costs 10 µs of the start. */
 const maxHashes = 50_000
 /** Headers of older segments are walked as long as the start has not taken this long. */
@@ -85,7 +103,73 @@ export async function takeStock(fs: SpoolFs, directory: string, log: (line: stri
     const after = segment.nextSeq ?? firstSeq
     if (after > nextSeq) nextSeq = after
   }
-  return { segments: newestFirst.reverse(), nextSeq, quarantinedFrames }
+  const stored = await readHashes(fs, directory, names, windowStartNs)
+  return { segments: newestFirst.reverse(), stored, nextSeq, quarantinedFrames }
+}
+
+/**
+ * Leaves the request hashes of a segment that is about to be removed: its clients may not have heard our answer, and ask
+ * again after a restart. Not synced: a power cut costs that recognition, a crash of the process does not.
+ * @returns the file; undefined if there are none
+ */
+export async function keepHashes(
+  fs: SpoolFs,
+  { path: file, requestHashes, lastReceivedAtNs }: SealedSegment,
+): Promise<string | undefined> {
+  if (requestHashes.length === 0) return undefined
+  const target = path.join(path.dirname(file), hashesName(path.basename(file)))
+  const time = Buffer.alloc(8)
+  time.writeBigInt64LE(lastReceivedAtNs)
+  const handle = await fs.open(`${target}${unfinished}`, 'create')
+  try {
+    await writeAll(handle, [time, Buffer.concat(requestHashes)], 0)
+  } finally {
+    await handle.close()
+  }
+  await fs.rename(`${target}${unfinished}`, target)
+  return target
+}
+
+/** Those of the retry window, oldest first; older ones are removed. */
+async function readHashes(
+  fs: SpoolFs,
+  directory: string,
+  names: readonly string[],
+  windowStartNs: bigint,
+): Promise<readonly StoredHashes[]> {
+  const found = names
+    .filter(isHashesName)
+    .sort()
+    .map((name) => readHashFile(fs, path.join(directory, name)))
+  let fromNs = windowStartNs
+  for (const { lastReceivedAtNs } of found) {
+    if (lastReceivedAtNs - retryWindowNs > fromNs) fromNs = lastReceivedAtNs - retryWindowNs
+  }
+  const kept: StoredHashes[] = []
+  let hashes = 0
+  for (const one of found.reverse()) {
+    if (one.lastReceivedAtNs < fromNs || hashes >= maxHashes) {
+      await fs.unlink(one.file).catch(() => {})
+      continue
+    }
+    hashes += one.requestHashes.length
+    kept.push(one)
+  }
+  return kept.reverse()
+}
+
+function readHashFile(fs: SpoolFs, file: string): StoredHashes {
+  const source = fs.openAtStartup(file)
+  try {
+    const bytes = Buffer.alloc(source.size)
+    const length = source.read(bytes, 0)
+    if (length < 8) return { file, lastReceivedAtNs: 0n, requestHashes: [] }
+    const requestHashes: Uint8Array[] = []
+    for (let at = 8; at + 16 <= length; at += 16) requestHashes.push(Uint8Array.from(bytes.subarray(at, at + 16)))
+    return { file, lastReceivedAtNs: bytes.readBigInt64LE(0), requestHashes }
+  } finally {
+    source.close()
+  }
 }
 
 /** Reads a segment back. If it holds damage, the file is replaced by one with its valid frames only. */

@@ -23,6 +23,13 @@ export function segmentOfRefused(name: string): string | undefined {
   return segment !== name && firstSeqOf(segment) !== undefined ? segment : undefined
 }
 
+/** Request hashes of a segment that is stored. */
+export function hashesName(segment: string): string {
+  return segment.replace(/^seg-/, 'stored-').replace(/rowbinary$/, 'hashes')
+}
+
+export const isHashesName = (name: string): boolean => /^stored-[0-9a-f]{16}\.hashes$/.test(name)
+
 /** Why they were refused. */
 export function reasonsName(refused: string): string {
   return refused.replace(/rowbinary$/, 'json')

@@ -126,6 +126,29 @@ describe('what was acknowledged', () => {
     }
   })
 
+  test('is recognised after a restart also when it was stored and removed by then, for ten minutes', async () => {
+    const long = 600_000_000_000n
+    for (const [text, receivedAtNs] of [
+      ['old', noon - long - 1n],
+      ['stored', noon - long],
+      ['new', noon],
+    ] as const) {
+      const spool = await open()
+      await spool.append(request(text, { receivedAtNs }))
+      const segment = await spool.nextSealed()
+      if (segment === undefined) throw new Error('no segment')
+      await spool.remove(segment)
+      await spool.close()
+    }
+    const again = await open()
+    expect(again.stats()).toMatchObject({ backlogSegments: 0, recoveredRecords: 0 })
+    expect(again.recoveredHashes.map((hash) => Buffer.from(hash))).toEqual([
+      Buffer.alloc(16, 'stored'),
+      Buffer.alloc(16, 'new'),
+    ])
+    expect((await readdir(directory)).filter((name) => name.endsWith('.hashes'))).toHaveLength(2)
+  })
+
   test('counts as backlog until it is removed', async () => {
     const spool = await open()
     await spool.append(request('one', { records: 7 }))

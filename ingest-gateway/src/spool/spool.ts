@@ -22,7 +22,7 @@ import {
   writeDurably,
 } from './file-system.ts'
 import { encodeFrameHeader } from './frame.ts'
-import { recoverSegment, type Stock, takeOutRefused, takeStock } from './recovery.ts'
+import { keepHashes, recoverSegment, retryWindowMs, type Stock, takeOutRefused, takeStock } from './recovery.ts'
 import { watchRoom } from './room.ts'
 import {
   type FoundFrame,
@@ -69,6 +69,8 @@ export interface SealedSegment {
   readonly lastReceivedAtNs: bigint
   /** It was there when this process started: an earlier one may have stored it already. */
   readonly recovered: boolean
+  /** What retries of its requests are recognised by; of a recovered segment those that may still come. */
+  readonly requestHashes: readonly Uint8Array[]
   /** Sequence numbers of its records, in order. One range, unless frames were set aside. */
   readonly ranges: readonly SeqRange[]
 }
@@ -120,7 +122,7 @@ export interface Spool {
   ): Promise<SealedSegment>
   /** Lets others go first. @returns false if there are none */
   postpone(segment: SealedSegment): Promise<boolean>
-  /** Request hashes of what was on disk at the start and had come in its last ten minutes, oldest first. */
+  /** Request hashes of the ten minutes before the end of the process that was here before, oldest first. */
   readonly recoveredHashes: readonly Uint8Array[]
   stats(): SpoolStats
   /** Waits for appends under way, then closes. What is on disk stays. */
@@ -150,6 +152,7 @@ interface ActiveSegment {
   readonly file: SpoolFile
   readonly path: string
   readonly batchId: string
+  readonly requestHashes: Uint8Array[]
   bytes: number
   records: number
   firstReceivedAtNs: bigint
@@ -185,7 +188,9 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const sealed: SealedSegment[] = recovered.segments.filter((segment) => segment.records > 0)
   /** Segments whose records are not counted yet, with what is assumed. */
   const estimated = new Set<SealedSegment>(recovered.segments.filter((segment) => segment.estimated))
-  const recoveredHashes = recovered.segments.flatMap((segment) => segment.requestHashes)
+  const recoveredHashes = [...recovered.stored, ...recovered.segments].flatMap(({ requestHashes }) => requestHashes)
+  /** Oldest first; `atMs` by the monotonic clock. */
+  const storedHashes = recovered.stored.map(({ file }) => ({ file, atMs: performance.now() }))
   let nextSeq = recovered.nextSeq
   let backlogBytes = sum(sealed, (segment) => segment.bytes)
   let recoveredRecords = sum(sealed, (segment) => segment.records)
@@ -214,6 +219,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const lookAfterDisk = setInterval(() => {
     void room.look().then(() => {
       if (failure !== undefined && !closed) probe()
+      return forgetOldHashes()
     })
     adopting ??= adoptRedriven()
       .catch((error: Error) => log(`spool: what is to be stored again cannot be taken: ${error.message}`))
@@ -310,6 +316,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     for (const { request } of group) {
       if (request.receivedAtNs < active.firstReceivedAtNs) active.firstReceivedAtNs = request.receivedAtNs
       if (request.receivedAtNs > active.lastReceivedAtNs) active.lastReceivedAtNs = request.receivedAtNs
+      active.requestHashes.push(request.requestHash)
     }
     room.wrote(bytes)
     active.bytes += bytes
@@ -340,9 +347,19 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
   /** Everything in the active segment follows on its first record, up to the next number to be given. */
   function sealedFrom(from: ActiveSegment, recovered: boolean): SealedSegment {
-    const { path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs } = from
+    const { path: file, batchId, requestHashes, bytes, records, firstReceivedAtNs, lastReceivedAtNs } = from
     const ranges: SeqRange[] = [[nextSeq - BigInt(records), nextSeq]]
-    return { path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs, recovered, ranges }
+    return {
+      path: file,
+      batchId,
+      requestHashes,
+      bytes,
+      records,
+      firstReceivedAtNs,
+      lastReceivedAtNs,
+      recovered,
+      ranges,
+    }
   }
 
   function offer(segment: SealedSegment): void {
@@ -449,6 +466,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   }
 
   async function remove(segment: SealedSegment): Promise<void> {
+    const hashes = await keepHashes(fs, segment).catch(() => undefined) // costs no more than that recognition
+    if (hashes !== undefined) storedHashes.push({ file: hashes, atMs: performance.now() })
     await fs.unlink(segment.path).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error
     })
@@ -510,6 +529,14 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     // What was tried is uncertain: it is looked up before the next insert. (One that is estimated is recovered already.)
     sealed.push(segment.recovered ? segment : { ...segment, recovered: true })
     return true
+  }
+
+  async function forgetOldHashes(): Promise<void> {
+    for (let [oldest] = storedHashes; oldest !== undefined; [oldest] = storedHashes) {
+      if (performance.now() - oldest.atMs < retryWindowMs) return
+      storedHashes.shift()
+      await fs.unlink(oldest.file).catch(() => {})
+    }
   }
 
   /**
@@ -613,6 +640,7 @@ async function createSegment(fs: SpoolFs, directory: string, firstSeq: bigint): 
     file: handle,
     path: file,
     batchId: uuidV7(),
+    requestHashes: [],
     bytes: 0,
     records: 0,
     firstReceivedAtNs: 0n,
