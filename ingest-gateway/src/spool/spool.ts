@@ -507,7 +507,11 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     refused: readonly RefusedFrame[],
     left: readonly FoundFrame[],
   ): Promise<SealedSegment> {
-    const rest = await takeOutRefused(fs, segment, path.join(directory, quarantineDirectory), refused, left, log)
+    const quarantine = path.join(directory, quarantineDirectory)
+    const kept = await takeOutRefused(fs, segment, quarantine, refused, left, log)
+    // A retry of what was refused is no news either.
+    const { requestHashes, firstReceivedAtNs, lastReceivedAtNs } = segment
+    const rest = { ...kept, requestHashes, firstReceivedAtNs, lastReceivedAtNs }
     inFlight.delete(segment)
     inFlight.add(rest)
     backlogBytes += rest.bytes - segment.bytes
