@@ -152,7 +152,7 @@ describe.each<SegmentTransport>(['file', 'stream'])('by %s', (transport) => {
   })
 })
 
-test('a recovered segment is looked up before it is sent: what another life stored is not stored again', async () => {
+test('P8: a recovered segment is looked up before it is sent: what another life stored is not stored again', async () => {
   const { directory, spool, client, append, stored, close } = await bench(engine.url)
   await append(6)
   const segment = await nextSegment(spool)
@@ -189,7 +189,7 @@ test('P15: a segment of an earlier version is stored', async () => {
   }
 })
 
-test('while ClickHouse is away nothing is dropped, the reason is told, and it goes on by itself', async () => {
+test('P9: while ClickHouse is away nothing is dropped, the reason is told, and it goes on by itself', async () => {
   const proxy = await startFaultProxy(engine.url)
   const { spool, client, append, stored, close } = await bench(proxy.url)
   proxy.inject('lose-request', 'INSERT INTO otel_logs', 3)
