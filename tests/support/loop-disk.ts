@@ -25,14 +25,19 @@ export interface LoopDiskOptions {
 
 export function createLoopDisk({ mib, inodes }: LoopDiskOptions): LoopDisk {
   const root = mkdtempSync(path.join(tmpdir(), 'agnes-disk-'))
-  const image = path.join(root, 'disk.img')
-  const file = openSync(image, 'w')
-  ftruncateSync(file, mib * 1024 ** 2)
-  closeSync(file)
-  // Nothing is kept for root, which these tests run as.
-  const inodeArguments = inodes === undefined ? [] : ['-N', String(inodes)]
-  run('mkfs.ext4', '-q', '-m', '0', ...inodeArguments, image)
-  return mount(root, image)
+  try {
+    const image = path.join(root, 'disk.img')
+    const file = openSync(image, 'w')
+    ftruncateSync(file, mib * 1024 ** 2)
+    closeSync(file)
+    // Nothing is kept for root, which these tests run as.
+    const inodeArguments = inodes === undefined ? [] : ['-N', String(inodes)]
+    run('mkfs.ext4', '-q', '-m', '0', ...inodeArguments, image)
+    return mount(root, image)
+  } catch (error) {
+    rmSync(root, { recursive: true })
+    throw error
+  }
 }
 
 function mount(root: string, image: string): LoopDisk {

@@ -44,7 +44,7 @@ async function payloads(file: string): Promise<string[]> {
   )
 }
 
-describe('a disk that fails', () => {
+describe('P6 P7: a disk that fails', () => {
   test('refuses, keeps what was acknowledged, stores nothing it refused, and takes requests when it is well again', async () => {
     const spool = await open({ sealAfterMs: 60_000 })
     await spool.append(request('kept'))
@@ -76,7 +76,7 @@ describe('a disk that fails', () => {
   })
 })
 
-describe('what was acknowledged', () => {
+describe('P1 P2 P16: what was acknowledged', () => {
   test('is in the segment file as soon as append resolves', async () => {
     const spool = await open()
     await spool.append(request('one'))
@@ -165,7 +165,7 @@ describe('a segment is sealed', () => {
   })
 })
 
-describe('after a crash', () => {
+describe('P4: after a crash', () => {
   test('a frame cut at any byte is set aside and the frames before it are kept', async () => {
     const spool = await open()
     for (const text of ['one', 'two', 'three']) await spool.append(request(text))
@@ -195,7 +195,7 @@ describe('after a crash', () => {
   })
 })
 
-describe('bit rot', () => {
+describe('P5: bit rot', () => {
   test('a flipped bit anywhere costs exactly the frame it is in, and is never delivered', async () => {
     const spool = await open()
     const texts = ['first frame', 'second frame', 'third frame', 'fourth frame']

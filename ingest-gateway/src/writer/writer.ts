@@ -17,6 +17,8 @@ export interface WriterOptions {
   readonly log?: (line: string) => void
   /** Wall clock, nanoseconds since 1970. */
   readonly nowNs: () => bigint
+  /** The first pause after a failure, milliseconds; each is twice as long as the one before, up to half a minute. */
+  readonly firstPauseMs?: number
 }
 
 export interface Writer {
@@ -40,7 +42,6 @@ export interface SegmentLag {
   readonly records: number
 }
 
-const firstPauseMs = 200
 const longestPauseMs = 30_000
 const insertsAtOnce = 2
 /** After so many attempts in vain a segment is read back, and every so many again. */
@@ -56,7 +57,8 @@ const maxRangesLookedUp = 50
 /** Lags kept between two calls of takeLags. */
 const maxLags = 10_000
 
-export function startWriter({ spool, client, transport, log = () => {}, nowNs }: WriterOptions): Writer {
+export function startWriter(options: WriterOptions): Writer {
+  const { spool, client, transport, log = () => {}, nowNs, firstPauseMs = 200 } = options
   const stopping = new AbortController()
   let stored = 0
   /** Why an inserter's last attempt failed; one that waits or succeeds has no entry. */
@@ -94,7 +96,7 @@ export function startWriter({ spool, client, transport, log = () => {}, nowNs }:
     let mode: 'all' | 'missing' = 'all'
     for (let attempt = 0; !stopping.signal.aborted; attempt++) {
       const failed = failedInARow.get(inserter) ?? 0
-      if (failed > 0 && !(await backOff(failed, stopping.signal))) return undefined
+      if (failed > 0 && !(await backOff(failed, firstPauseMs, stopping.signal))) return undefined
       if (attempt >= attemptsToPostpone && (await spool.postpone(segment))) return 'postponed'
       if (unread || (attempt > 0 && attempt % attemptsToRecheck === 0)) {
         const whole = await recheck(segment, inserter)
@@ -123,6 +125,7 @@ export function startWriter({ spool, client, transport, log = () => {}, nowNs }:
       if (outcome.kind === 'content') {
         segment = await setAsideRefused(segment, outcome.cause, inserter)
         if (segment.records === 0) return segment
+        if (await spool.postpone(segment)) return 'postponed'
       } else fail(inserter, outcome.cause)
       uncertain ||= outcome.kind !== 'refused'
     }
@@ -193,7 +196,7 @@ export function startWriter({ spool, client, transport, log = () => {}, nowNs }:
         return true
       } catch (error) {
         fail(inserter, error as Error, 'a segment that is stored cannot be removed')
-        if (!(await backOff(attempt, stopping.signal))) return false
+        if (!(await backOff(attempt, firstPauseMs, stopping.signal))) return false
       }
     }
   }
@@ -246,7 +249,7 @@ export function startWriter({ spool, client, transport, log = () => {}, nowNs }:
 }
 
 /** Full jitter: a random pause up to the doubled limit, so that many writers do not come back at once. */
-async function backOff(attempt: number, signal: AbortSignal): Promise<boolean> {
+async function backOff(attempt: number, firstPauseMs: number, signal: AbortSignal): Promise<boolean> {
   const limit = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(attempt - 1, 10))
   try {
     await pause(limit / 2 + Math.random() * (limit / 2), undefined, { signal })

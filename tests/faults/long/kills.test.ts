@@ -1,4 +1,8 @@
+import { readdirSync } from 'node:fs'
+import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { createAgnesClient } from '@agnes/clickhouse'
+import { redrive } from '@agnes/ingest-gateway'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Bench, type Books, startBench } from '../../support/bench.ts'
 import { crashAt, faultRounds, killRounds, noStrace, underFaults } from '../../support/faults.ts'
@@ -49,4 +53,25 @@ test.skipIf(noStrace !== undefined)('P6 P7: failing writes, syncs and cuts', asy
   const client = bench.startClient('failing')
   await expect.poll(() => client.acknowledged.size, { timeout: 600_000 }).toBeGreaterThan(faultRounds * 40)
   expectWhole('failing disk', faultRounds, await bench.closeBooks())
+})
+
+test('P12 P39: kill -9 while every second request is refused for its content, and all of them driven again', async () => {
+  const client = createAgnesClient({ url: bench.engineUrl })
+  await client.command({ query: "ALTER TABLE otel_logs ADD CONSTRAINT tame CHECK EventId NOT LIKE 'poison%'" })
+  const rounds = Math.max(3, Math.round(faultRounds / 10))
+  for (const name of ['tame', 'poison']) bench.startClient(name)
+  await killRounds(bench, rounds)
+  const before = await bench.closeBooks({ withinMs: 120_000 })
+  expect(before.lost.filter((id) => !id.startsWith('poison'))).toEqual([])
+  expect(before.lost.length).toBeGreaterThan(0)
+
+  await client.command({ query: 'ALTER TABLE otel_logs DROP CONSTRAINT tame' })
+  await client.close()
+  const spool = path.join(bench.dataDir, 'spool')
+  const files = await redrive(spool, [])
+  await bench.gateway.kill()
+  await bench.startGateway()
+  await expect.poll(() => readdirSync(path.join(spool, 'redrive')), { timeout: 30_000 }).toEqual([])
+  const books = await bench.closeBooks({ withinMs: 120_000 })
+  expectWhole(`refused and driven again, ${files.length} files`, rounds, books)
 })
