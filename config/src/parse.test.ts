@@ -48,6 +48,7 @@ test.each([
   [{ AGNES_OTLP_PORT: 'http' }, 'AGNES_OTLP_PORT (from environment): must be a port number', 'AGNES_OTLP_PORT'],
   [{ AGNES_OTLP_PORT: '70000' }, 'AGNES_OTLP_PORT (from environment)', 'port'],
   [{ CLICKHOUSE_URL: 'localhost:8123' }, 'CLICKHOUSE_URL (from environment): must look like', 'CLICKHOUSE_URL'],
+  [{ AGNES_HOST: 'a b' }, 'AGNES_HOST (from environment): must be an IP address or a host name', 'AGNES_HOST'],
   [
     { AGNES_KEYS: 'ci' },
     'AGNES_KEYS (from environment): key 1 is not of the form name:scope+scope:secret',

@@ -47,7 +47,7 @@ export const variables = {
     description: 'Directory of the spool and the embedded database; created with mode 0700.',
   },
   AGNES_HOST: {
-    schema: z.string().min(1),
+    schema: z.string().regex(/^[\w.:%-]+$/, { error: 'must be an IP address or a host name' }),
     default: '127.0.0.1',
     description:
       "Address the gateway binds to. Beyond loopback every request needs a key, and one with scope `ingest` must exist. The embedded engine's port stays on loopback.",

@@ -189,6 +189,6 @@ test('a gateway beyond loopback for which there is no key to send with does not 
   })
   expect(code).toBe(2)
   expect(stderr).toMatch(
-    /AGNES_HOST=0\.0\.0\.0 opens the gateway to the network, and there is no key with scope ingest\n {2}hint: set AGNES_KEYS/,
+    /AGNES_HOST=0\.0\.0\.0 opens the gateway to the network, and there is no key with scope ingest \(.*cannot be read: .*\)\n {2}hint: set AGNES_KEYS/,
   )
 })
