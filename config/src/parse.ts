@@ -66,12 +66,15 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     clickhouseCluster: read('CLICKHOUSE_CLUSTER') as string | undefined,
     maxBodyBytes: read('AGNES_MAX_BODY_BYTES') as number,
     maxDecodedBytes: read('AGNES_MAX_DECODED_BYTES') as number,
+    logLevel: read('AGNES_LOG_LEVEL') as Config['logLevel'],
+    logFormat: read('AGNES_LOG_FORMAT') as Config['logFormat'],
     tenantRecordsPerSecond: read('AGNES_TENANT_RECORDS_PER_SECOND') as number,
     tenantBytesPerSecond: read('AGNES_TENANT_BYTES_PER_SECOND') as number,
     keys: (read('AGNES_KEYS') ?? []) as Config['keys'],
     redaction: read('AGNES_REDACTION') === 'on',
     redactionRules: fileOf('AGNES_REDACTION_RULES'),
     redactionKeyFile: fileOf('AGNES_REDACTION_KEY_FILE'),
+    spoolMaxBytes: read('AGNES_SPOOL_MAX_BYTES') as number | undefined,
   }
   refuseContradictions(config)
   return { config, sources }

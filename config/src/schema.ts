@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import { type ConfiguredKey, parseKeys, showKeys } from './keys.ts'
+import { type LogLevel, logLevels } from './log.ts'
 
 const port = z.coerce.number({ error: 'must be a port number' }).int().min(0).max(65_535)
 const positiveInt = z.coerce.number({ error: 'must be a whole number' }).int().positive()
@@ -47,7 +48,7 @@ export const variables = {
     description: 'Directory of the spool and the embedded database; created with mode 0700.',
   },
   AGNES_HOST: {
-    schema: z.string().regex(/^[\w.:%-]+$/, { error: 'must be an IP address or a host name' }),
+    schema: z.string().regex(/^[\w.:%-]+$/, { error: 'must be an address or the name of a host' }),
     default: '127.0.0.1',
     description:
       "Address the gateway binds to. Beyond loopback every request needs a key, and one with scope `ingest` must exist. The embedded engine's port stays on loopback.",
@@ -127,6 +128,17 @@ export const variables = {
     default: String(64 * 1024 * 1024),
     description: 'Largest request body after inflating, in bytes (the OTLP specification recommends 64 MiB).',
   },
+  AGNES_LOG_LEVEL: {
+    schema: z.enum(logLevels, { error: `must be one of ${logLevels.join(', ')}` }),
+    default: 'info',
+    description: `The least serious messages the services log: ${logLevels.map((level) => `\`${level}\``).join(', ')}.`,
+  },
+  AGNES_LOG_FORMAT: {
+    schema: z.enum(['text', 'json'], { error: 'must be text or json' }),
+    default: undefined,
+    description:
+      'How the services log on standard error: `text`, or `json` (one object a line). Unset: text on a terminal, else JSON.',
+  },
   AGNES_REDACTION: {
     schema: z.enum(['on', 'off'], { error: 'must be on or off' }),
     default: 'on',
@@ -142,6 +154,12 @@ export const variables = {
     default: undefined,
     description:
       'File with the 32 bytes redacted values are marked with, made on first use; `<data>/redaction.key` unless set. Gateways that share it give equal secrets equal marks.',
+  },
+  AGNES_SPOOL_MAX_BYTES: {
+    schema: positiveInt,
+    default: undefined,
+    description:
+      'The spool may grow to this many bytes; beyond it requests are refused for now (503 with Retry-After), and health warns from 80 %. Unset: until the disk has less than 5 % and less than 1 GiB free; health warns below 20 % and 4 GiB.',
   },
 } as const satisfies Record<string, Variable>
 
@@ -166,6 +184,8 @@ export interface Config {
   readonly clickhouseCluster: string | undefined
   readonly maxBodyBytes: number
   readonly maxDecodedBytes: number
+  readonly logLevel: LogLevel
+  readonly logFormat: 'text' | 'json' | undefined
   /** Of each tenant; 0 = no limit. */
   readonly tenantRecordsPerSecond: number
   readonly tenantBytesPerSecond: number
@@ -174,4 +194,5 @@ export interface Config {
   readonly redaction: boolean
   readonly redactionRules: string | undefined
   readonly redactionKeyFile: string | undefined
+  readonly spoolMaxBytes: number | undefined
 }

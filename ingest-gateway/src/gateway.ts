@@ -3,8 +3,8 @@ import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { createAgnesClient } from '@agnes/clickhouse'
-import { type Config, exitCodes, isLoopback, lockDirectory, UserError, urlHost } from '@agnes/config'
-import { createGate } from './auth/gate.ts'
+import { type Config, exitCodes, isLoopback, type Log, lockDirectory, UserError, urlHost } from '@agnes/config'
+import { createGate, defaultTenant } from './auth/gate.ts'
 import { type KeyRing, openKeyRing } from './auth/key-ring.ts'
 import { createQuotas } from './auth/quota.ts'
 import { createByteBudget } from './byte-budget.ts'
@@ -38,11 +38,12 @@ export interface GatewayOptions {
         | 'keys'
         | 'tenantRecordsPerSecond'
         | 'tenantBytesPerSecond'
+        | 'spoolMaxBytes'
       >
     >
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
-  readonly log?: (line: string) => void
+  readonly log?: Log
   /** Seal a segment after this many milliseconds while the writer is idle. */
   readonly sealAfterMs?: number
   /** Milliseconds between two heartbeats; 0 for none. */
@@ -68,8 +69,6 @@ export interface Gateway {
   stop(): Promise<void>
 }
 
-/** The gateway's own events are of the tenant that is there without keys. */
-const ownTenant = 'default'
 /** The insert under way gets this long when the gateway stops; its segment stays on disk if that is too short. */
 const drainMs = 8_000
 /** On loopback the start waits this long for the list of keys; until it is there, clients with a key are told to come again. */
@@ -83,6 +82,8 @@ const requestsInMemory = 4
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, clickhouseUrl, log = () => {} } = options
+  // Spool and writer speak up when something is wrong, or right again.
+  const warn: Log = (message, level = 'warn', fields) => log(message, level, fields)
   const rules = config.redaction === false ? noRules : await loadRules(config.redactionRules)
   const tls = config.tls && openTls({ files: config.tls, log, everyMs: options.tlsEveryMs })
   const directory = path.join(config.dataDir, 'spool')
@@ -122,12 +123,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const nowNs = wallClock()
   const spool = await openSpool({
     directory,
-    log,
+    maxBytes: config.spoolMaxBytes,
+    log: warn,
     ...(options.sealAfterMs === undefined ? {} : { sealAfterMs: options.sealAfterMs }),
   })
   const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
-  for (const hash of spool.recoveredHashes)
-    void recent.remember(hash, Promise.resolve({ records: 0, rejected: 0, notes: [] }))
+  const answered = Promise.resolve({ records: 0, rejected: 0, notes: [] })
+  for (const hash of spool.recoveredHashes) void recent.remember(hash, answered)
   const ingest = createIngest({
     spool,
     recent,
@@ -149,20 +151,21 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     client,
     // The embedded engine runs on this machine and opens the segment file itself.
     transport: config.clickhouseUrl === undefined ? 'file' : 'stream',
-    log,
+    log: warn,
     nowNs,
   })
 
   const metrics = createMetrics({ ingest, spool, writer, ring, nowNs })
 
   function health(): HealthReport {
-    const { failure, oldestReceivedAtNs, ...backlog } = spool.stats()
+    const { failure, warning, oldestReceivedAtNs, ...backlog } = spool.stats()
     const { storedRecords, failure: writerFailure } = writer.stats()
     const oldestSeconds = oldestReceivedAtNs === undefined ? 0 : Number(nowNs() - oldestReceivedAtNs) / 1e9
     return {
       ready: failure === undefined,
       details: {
         ...(failure === undefined ? {} : { spoolFailure: failure }),
+        ...(warning === undefined ? {} : { spoolWarning: warning }),
         ...(writerFailure === undefined ? {} : { clickhouseFailure: writerFailure }),
         ...ingest.counters,
         stored: storedRecords,
@@ -232,7 +235,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
           spool,
           writer,
           redactionRules: rules.size,
-          deliver: async (request) => void (await ingest.logs(Buffer.from(request), 'protobuf', ownTenant)),
+          deliver: async (request) => void (await ingest.logs(Buffer.from(request), 'protobuf', defaultTenant)),
           nowNs,
         })
 

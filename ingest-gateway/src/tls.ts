@@ -5,7 +5,7 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
-import { exitCodes, type TlsFiles, UserError } from '@agnes/config'
+import { exitCodes, type Log, type TlsFiles, UserError } from '@agnes/config'
 
 /** What a TLS server is created with, and later handed in `setSecureContext`. */
 export interface TlsContext {
@@ -25,7 +25,7 @@ export interface Tls {
 
 export interface TlsOptions {
   readonly files: TlsFiles
-  readonly log: (line: string) => void
+  readonly log: Log
   /** Milliseconds between two looks at the files. */
   readonly everyMs?: number | undefined
 }
@@ -52,7 +52,7 @@ export function openTls({ files, log, everyMs = 10_000 }: TlsOptions): Tls {
     } catch (error) {
       // A renewal in progress, mostly: the certificate is new and the key is still the old one.
       const problem = (error as Error).message
-      if (problem !== lastProblem) log(`tls: ${problem}; going on with the certificate from before`)
+      if (problem !== lastProblem) log(`tls: ${problem}; going on with the certificate from before`, 'warn')
       lastProblem = problem
     }
   }
@@ -145,10 +145,13 @@ function problem(variable: string, what: string, { hint, cause }: { hint?: strin
   })
 }
 
-function warnOfEnd(context: TlsContext, { certFile }: TlsFiles, log: (line: string) => void): void {
+function warnOfEnd(context: TlsContext, { certFile }: TlsFiles, log: Log): void {
   const end = endOf(context)
   if (end.getTime() < Date.now()) {
-    log(`tls: the certificate in ${certFile} ended at ${end.toISOString()}: clients will refuse it until it is renewed`)
+    log(
+      `tls: the certificate in ${certFile} ended at ${end.toISOString()}: clients will refuse it until it is renewed`,
+      'error',
+    )
   }
 }
 

@@ -147,7 +147,7 @@ describe('#127 configuration', () => {
       const env = { ...free, [variable]: String(port), AGNES_DATA_DIR: path.join(directory, 'data') }
       const { code, stderr } = await agnes(['gateway'], { env })
       expect(code).toBe(1)
-      expect(stderr).toMatch(new RegExp(`^agnes: port ${port} on 127\\.0\\.0\\.1 is taken.*\\n.*set ${variable}`))
+      expect(stderr).toMatch(new RegExp(`^agnes: port ${port} on 127\\.0\\.0\\.1 is taken.*\\n.*set ${variable}`, 'm'))
     }
     await new Promise((resolve) => holder.close(resolve))
   })

@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { engineHost, loadConfig } from '@agnes/config'
+import { engineHost } from '@agnes/config'
 import type { Command } from 'commander'
 import { runService } from '../service/run.ts'
 
@@ -9,8 +9,7 @@ export function registerEngine(program: Command): void {
     .description('Run the embedded ClickHouse engine alone')
     .addHelpText('after', '\nExamples:\n  agnes engine\n  AGNES_CLICKHOUSE_PORT=0 agnes engine\n')
     .action(() =>
-      runService('engine', async () => {
-        const { config } = loadConfig()
+      runService('engine', async (config) => {
         // This process is the engine's: an abort in it takes nobody else along.
         const { serveEngine } = await import('@agnes/clickhouse/engine')
         return serveEngine({

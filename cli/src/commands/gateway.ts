@@ -1,7 +1,5 @@
-import { loadConfig } from '@agnes/config'
 import type { Command } from 'commander'
 import { findInstance } from '../instance.ts'
-import { log } from '../output/streams.ts'
 import { runService } from '../service/run.ts'
 
 export function registerGateway(program: Command): void {
@@ -17,8 +15,7 @@ Examples:
 `,
     )
     .action(() =>
-      runService('gateway', async () => {
-        const { config } = loadConfig()
+      runService('gateway', async (config, log) => {
         const { startGateway } = await import('@agnes/ingest-gateway')
         return startGateway({ config, clickhouseUrl: findInstance(config).clickhouseUrl, log })
       }),

@@ -1,14 +1,15 @@
 import { fork } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { type Config, exitCodes, isLoopback, loadConfig, UserError } from '@agnes/config'
+import { type Config, exitCodes, isLoopback, type Log, loadConfig, UserError } from '@agnes/config'
 import { type Command, Option } from 'commander'
 import { adminKeyFile, ensureAdminKey, gatewayHeaders } from '../admin-key.ts'
 import { keyAudit } from '../audit.ts'
 import { explain } from '../connect.ts'
 import { gatewayAgent } from '../gateway-client.ts'
 import { type Instance, writeRunNote } from '../instance.ts'
-import { goOnWithoutReader, log } from '../output/streams.ts'
+import { goOnWithoutReader } from '../output/streams.ts'
+import { serviceLog } from '../service/log.ts'
 import type { ReadyMessage } from '../service/messages.ts'
 import { completed, watchChild } from '../up/child.ts'
 import { createLifecycle, type Lifecycle } from '../up/lifecycle.ts'
@@ -51,6 +52,7 @@ function start(command: string, env: NodeJS.ProcessEnv) {
 }
 
 async function up(config: Config, printPorts: boolean): Promise<void> {
+  const log = serviceLog('agnes', config)
   goOnWithoutReader()
   createDataDir(config)
   const { requested, stopped, onSecond } = watchStopSignals()
@@ -65,7 +67,7 @@ async function up(config: Config, printPorts: boolean): Promise<void> {
   })
   lifecycle.emit('agnes', 'start', 'starting')
   try {
-    const starting = startServices(config, services, lifecycle, requested)
+    const starting = startServices(config, log, services, lifecycle, requested)
     const ready = await Promise.race([starting, stopped])
     if (ready !== undefined) {
       forgetInstance = writeRunNote(config, ready)
@@ -73,7 +75,7 @@ async function up(config: Config, printPorts: boolean): Promise<void> {
       const unknownMs = ready.adminKey === undefined || isLoopback(config.host) ? 0 : newKeyMs
       setTimeout(() => lifecycle.connect(ready.otlpUrl, gatewayHeaders(config)), unknownMs).unref()
       lifecycle.emit('agnes', 'ready', `serving ${ready.otlpUrl}`)
-      await Promise.race([announce(config, ready, printPorts, requested), stopped])
+      await Promise.race([announce(config, log, ready, printPorts, requested), stopped])
     }
     await stopped
     log('stopping; what was received is on disk')
@@ -94,6 +96,7 @@ interface Serving extends Instance {
 
 async function startServices(
   config: Config,
+  log: Log,
   services: Supervised[],
   lifecycle: Lifecycle,
   stop: AbortSignal,
@@ -168,7 +171,13 @@ async function createAdminKey(config: Config, url: string, lifecycle: Lifecycle)
   }
 }
 
-async function announce(config: Config, serving: Serving, printPorts: boolean, stop: AbortSignal): Promise<void> {
+async function announce(
+  config: Config,
+  log: Log,
+  serving: Serving,
+  printPorts: boolean,
+  stop: AbortSignal,
+): Promise<void> {
   if (printPorts) {
     if (serving.adminKey !== undefined) log(`the admin key is in ${adminKeyFile(config)}`)
     process.stdout.write(`${JSON.stringify(serving.ports)}\n`)

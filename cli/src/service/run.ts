@@ -1,6 +1,7 @@
 /** What the services share when they run as a process: say that they serve, stop on a signal, tell the parent why not. */
-import { exitCodes, UserError } from '@agnes/config'
-import { goOnWithoutReader, log } from '../output/streams.ts'
+import { type Config, exitCodes, type Log, loadConfig, UserError } from '@agnes/config'
+import { goOnWithoutReader } from '../output/streams.ts'
+import { serviceLog } from './log.ts'
 import { failedMessage, type ReadyMessage } from './messages.ts'
 
 export interface RunningService {
@@ -14,19 +15,40 @@ export interface RunningService {
 const stopWithinMs = 9_800
 
 /** Runs until SIGTERM or Ctrl-C; a second signal, or the end of the parent, ends it at once: all state is on disk. */
-export async function runService(name: string, start: () => Promise<RunningService>): Promise<void> {
+export async function runService(
+  name: string,
+  start: (config: Config, log: Log) => Promise<RunningService>,
+): Promise<void> {
   goOnWithoutReader()
   const stop = stopRequested()
-  const service = await orTellParent(start)
-  if (service === undefined) return
+  const started = await orTellParent(async () => {
+    const { config } = loadConfig()
+    const log = serviceLog(name, config)
+    logCrash(log)
+    return { log, service: await start(config, log) }
+  })
+  if (started === undefined) return
+  const { log, service } = started
   const { url, port, grpcPort } = service
-  if (process.send === undefined) log(`${name} serves ${url}; Ctrl-C stops it`)
+  if (process.send === undefined) log(`${name} serves ${url}; Ctrl-C stops it`, 'info', { port })
   else
     process.send({ type: 'ready', url, port, ...(grpcPort === undefined ? {} : { grpcPort }) } satisfies ReadyMessage)
   await stop
-  setTimeout(() => process.exit(exitCodes.done), stopWithinMs).unref()
+  setTimeout(() => {
+    log(`${name}: not done within ${stopWithinMs / 1000} s, ending all the same`, 'warn')
+    process.exit(exitCodes.done)
+  }, stopWithinMs).unref()
   await service.stop()
   process.exit(exitCodes.done)
+}
+
+/** A bug of ours ends the service, and leaves what is needed to find it; the supervisor starts it again. */
+function logCrash(log: Log): void {
+  process.prependListener('uncaughtException', (error: unknown) => {
+    if (error instanceof UserError) return // said by whoever ran the command
+    log(`crashed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`, 'error')
+    process.exit(exitCodes.failure)
+  })
 }
 
 /**

@@ -4,6 +4,7 @@
  */
 import type { ChildProcess } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'
+import type { Log } from '@agnes/config'
 import type { ReadyMessage } from '../service/messages.ts'
 import { describeExit, watchChild } from './child.ts'
 
@@ -12,7 +13,7 @@ export interface SupervisorOptions {
   /** Starts the process with an IPC channel; `before` has the ports it had before, which others know it by. */
   readonly spawn: (before: ReadyMessage | undefined) => ChildProcess
   /** One line when something happens to the service. */
-  readonly log: (line: string) => void
+  readonly log: Log
   readonly onEvent?: (event: 'crash' | 'restart', message: string) => void
   /** Time, as a test holds it. */
   readonly clock?: Clock
@@ -62,7 +63,7 @@ export function supervise(options: SupervisorOptions): Supervised {
       crashes = clock.now() - startedAt >= settledMs ? 1 : crashes + 1
       const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** (crashes - 1))
       const message = `${name} crashed (${describeExit(exit)}): starting it again in ${pauseMs / 1000} s`
-      log(message)
+      log(message, 'error')
       onEvent('crash', message)
       await clock.sleep(pauseMs, stopping.signal)
       if (stopping.signal.aborted) return
@@ -75,7 +76,7 @@ export function supervise(options: SupervisorOptions): Supervised {
         onEvent('restart', `${name} is back`)
       } catch (error) {
         const problem = (error as Error).message
-        if (!stopping.signal.aborted && problem !== lastProblem) log(`${name}: ${problem}`)
+        if (!stopping.signal.aborted && problem !== lastProblem) log(`${name}: ${problem}`, 'error')
         lastProblem = problem
       }
     }

@@ -62,10 +62,13 @@ export interface GateOptions {
   readonly nowMs?: () => number
 }
 
+/** Whose events are that come without a key, and the gateway's own. */
+export const defaultTenant = 'default'
+
 /** Whoever needs no key. */
 const anybody: KeyHolder = {
   keyId: '',
-  tenant: 'default',
+  tenant: defaultTenant,
   scopes: ['ingest'],
   recordsPerSecond: 0,
   bytesPerSecond: 0,

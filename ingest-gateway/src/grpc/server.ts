@@ -3,7 +3,7 @@
  * encodes them. @see OTLP specification, "OTLP/gRPC"
  */
 import { createServer } from 'node:net'
-import { bindPort } from '@agnes/config'
+import { bindPort, type Log } from '@agnes/config'
 import type { handleUnaryCall, Metadata, MethodDefinition, ServerInterceptor, ServiceDefinition } from '@grpc/grpc-js'
 import { type Admission, type Gate, RefusedError } from '../auth/gate.ts'
 import { BusyError, type ByteBudget } from '../byte-budget.ts'
@@ -31,7 +31,7 @@ export interface GrpcOptions {
   readonly onAnswered: (code: number, seconds: number) => void
   /** Called for each refused call. */
   readonly onRefused: (reason: RefusalReason) => void
-  readonly log: (line: string) => void
+  readonly log: Log
 }
 
 export interface GrpcListener {
@@ -125,7 +125,7 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
       return { code: status.UNAVAILABLE, details: `${error.message}: nothing was stored, try again` }
     }
     onRefused('error')
-    log(`gateway: unexpected error: ${(error as Error).stack ?? error}`)
+    log(`gateway: unexpected error: ${(error as Error).stack ?? error}`, 'error')
     return { code: status.UNAVAILABLE, details: 'the gateway failed on this request: try again' }
   }
 

@@ -1,7 +1,7 @@
 /** The gateway's HTTP listener: parse, call, answer. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { bindPort } from '@agnes/config'
+import { bindPort, type Log } from '@agnes/config'
 import { type Admission, type Gate, keyParameter, RefusedError } from '../auth/gate.ts'
 import { BusyError, type ByteBudget } from '../byte-budget.ts'
 import type { Ingest } from '../ingest.ts'
@@ -32,7 +32,7 @@ export interface HttpOptions {
   readonly ingest: Ingest
   readonly health: () => HealthReport
   readonly metrics: Metrics
-  readonly log: (line: string) => void
+  readonly log: Log
 }
 
 export interface HttpListener {
@@ -142,7 +142,7 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
       if (error instanceof SpoolUnavailableError) {
         return refuseFor('spool', 503, `${error.message}: nothing was stored, try again`, retryAfter)
       }
-      log(`gateway: unexpected error: ${(error as Error).stack ?? error}`)
+      log(`gateway: unexpected error: ${(error as Error).stack ?? error}`, 'error')
       // Not 500: clients would drop the data for good (OTLP specification, "Retryable Response Codes").
       return refuseFor('error', 503, 'the gateway failed on this request: try again', retryAfter)
     } finally {
@@ -198,7 +198,7 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
         if (request.method === 'POST') metrics.request('http', answer.status, (performance.now() - start) / 1000)
       })
       .catch((error: Error) => {
-        log(`gateway: unexpected error: ${error.stack ?? error.message}`)
+        log(`gateway: unexpected error: ${error.stack ?? error.message}`, 'error')
         response.destroy()
       })
   }

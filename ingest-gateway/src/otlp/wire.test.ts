@@ -1,6 +1,7 @@
 /** Protobuf leaves writers many freedoms; the rows must not depend on them. And what is no protobuf is refused, always. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { dice } from '../../../tests/support/dice.ts'
 import { expectedRows } from '../../../tests/support/expected-rows.ts'
 import { exportLogsRequest } from '../../../tests/support/otlp-arbitraries.ts'
 import {
@@ -24,15 +25,6 @@ function rowsOrRefusal(bytes: Uint8Array): Row[] | RequestError {
   } catch (error) {
     if (error instanceof RequestError) return error
     throw error
-  }
-}
-
-/** A sequence of numbers below `limit` that a seed determines (an LCG; its high bits are good enough here). */
-function dice(seed: number): (limit: number) => number {
-  let state = seed >>> 0
-  return (limit) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return Math.floor((state / 2 ** 32) * limit)
   }
 }
 

@@ -20,7 +20,7 @@ export interface KeyRule {
 
 /** What is said about a secret is not the secret: `password_changed_at`, `api_key_id`, `secret_name`. */
 const about =
-  /(at|age|count|created|changed|deleted|enabled|encrypted|expired|expires|expiry|expiresin|format|hint|len|length|manager|name|policy|present|provider|required|reset|rotated|rotation|source|status|strategy|strength|type|updated|url|uri|valid|version)$/
+  /(at|age|count|created|changed|deleted|enabled|encrypted|end|expired|expires|expiry|expiresin|fingerprint|format|hint|len|length|manager|name|policy|prefix|present|provider|required|reset|rotated|rotation|source|status|strategy|strength|suffix|type|until|updated|url|uri|valid|version)$/
 
 const keyOwners = [
   'access',
