@@ -66,9 +66,13 @@ interface KeyEvent {
 async function auditOf(action: string, id: string): Promise<KeyEvent> {
   const giveUpAt = performance.now() + 10_000
   for (;;) {
-    const { stdout } = await instance.agnes('activity', '--json', '--action', action, '--resource', `key:${id}`)
-    const [event] = JSON.parse(stdout) as KeyEvent[]
-    if (event !== undefined) return event
+    const query = `SELECT params, params_before AS paramsBefore FROM audit_log
+      WHERE tenant = 'default' AND action = '${action}' AND resource = 'key:${id}' FORMAT JSONEachRow`
+    const { origin } = new URL(instance.clickhouseUrl)
+    const [line = ''] = (
+      await (await fetch(`${origin}/?database=agnes`, { method: 'POST', body: query })).text()
+    ).split('\n')
+    if (line !== '') return JSON.parse(line) as KeyEvent
     if (performance.now() > giveUpAt) throw new Error(`no event ${action} of ${id}`)
     await pause(100)
   }
