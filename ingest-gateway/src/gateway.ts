@@ -8,6 +8,7 @@ import { createGate, defaultTenant } from './auth/gate.ts'
 import { type KeyRing, openKeyRing } from './auth/key-ring.ts'
 import { createQuotas } from './auth/quota.ts'
 import { createByteBudget } from './byte-budget.ts'
+import { createEventIds } from './event-ids.ts'
 import { listenGrpc } from './grpc/server.ts'
 import { type HealthReport, listen } from './http/server.ts'
 import { createIngest } from './ingest.ts'
@@ -130,9 +131,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
   const answered = Promise.resolve({ records: 0, rejected: 0, notes: [] })
   for (const hash of spool.recoveredHashes) void recent.remember(hash, answered)
+  const eventIds = createEventIds()
+  for (const ids of spool.recoveredIds) eventIds.restore(ids)
   const ingest = createIngest({
     spool,
     recent,
+    eventIds,
     hashOf: createRequestHash(loadKeyFile(path.join(directory, 'request-hash.key'), 16)),
     redaction: createRedaction(
       rules,

@@ -1,16 +1,17 @@
 /** One request's way: bytes → rows → disk → answer. Transport (HTTP, later gRPC) stays outside. */
+import type { EventIds, RequestIds } from './event-ids.ts'
 import type { Rows, TranscodeLimits } from './otlp/rows.ts'
 import { transcodeJson } from './otlp/transcode-json.ts'
 import { transcodeProtobuf } from './otlp/transcode-protobuf.ts'
 import type { RecentRequests } from './recent-requests.ts'
 import type { StartRedaction } from './redact/redactor.ts'
 import type { RequestHash } from './request-hash.ts'
-import type { Spool } from './spool/spool.ts'
+import type { Spool, SpoolRequest } from './spool/spool.ts'
 
 export interface IngestCounters {
   /** Records in requests we understood. */
   received: number
-  /** Records of requests that were recognised as retries. */
+  /** Records that came before: of requests recognised as retries, and events recognised by their ids. */
   duplicate: number
   /** Records left out with a partial success. */
   rejected: number
@@ -27,12 +28,7 @@ export interface Ingest {
    * @param onRecords told how many records there are as soon as that is known; not for a retry
    * @throws RequestError if it can't be understood, SpoolUnavailableError if it can't be made durable
    */
-  logs(
-    body: Buffer,
-    format: 'protobuf' | 'json',
-    tenant: string,
-    onRecords?: (records: number) => void,
-  ): Promise<Ingested>
+  logs(body: Buffer, format: WireFormat, tenant: string, onRecords?: (records: number) => void): Promise<Ingested>
   readonly counters: Readonly<IngestCounters>
 }
 
@@ -40,6 +36,7 @@ export interface IngestOptions {
   readonly spool: Spool
   readonly recent: RecentRequests<Ingested & { readonly records: number }>
   readonly hashOf: RequestHash
+  readonly eventIds: EventIds
   readonly redaction: StartRedaction
   /** 8 bytes. */
   readonly ruleSet: Uint8Array
@@ -48,13 +45,15 @@ export interface IngestOptions {
   readonly nowNs: () => bigint
 }
 
+type WireFormat = 'protobuf' | 'json'
+
 export function createIngest(options: IngestOptions): Ingest {
-  const { spool, recent, hashOf, redaction, ruleSet, limits, nowNs } = options
+  const { spool, recent, hashOf, eventIds, redaction, ruleSet, limits, nowNs } = options
   const counters: IngestCounters = { received: 0, duplicate: 0, rejected: 0 }
 
   async function logs(
     body: Buffer,
-    format: 'protobuf' | 'json',
+    format: WireFormat,
     tenant: string,
     onRecords: (records: number) => void = () => {},
   ): Promise<Ingested> {
@@ -68,20 +67,48 @@ export function createIngest(options: IngestOptions): Ingest {
       return answer
     }
     const receivedAtNs = nowNs()
-    const rows = (format === 'protobuf' ? transcodeProtobuf : transcodeJson)(body, receivedAtNs, {
-      redactor: redaction(tenant),
-      ...(limits === undefined ? {} : { limits }),
-    })
-    onRecords(rows.records + rows.rejected)
-    return recent.remember(requestHash, store(rows, tenant, receivedAtNs, requestHash))
+    const ids = eventIds.begin(tenant)
+    const rows = transcode(body, format, receivedAtNs, tenant, ids)
+    onRecords(rows.records + rows.duplicates + rows.rejected)
+    return recent.remember(requestHash, store(rows, { tenant, receivedAtNs, requestHash }, ids))
   }
 
-  async function store(rows: Rows, tenant: string, receivedAtNs: bigint, requestHash: Uint8Array) {
-    const { records, rejected, notes, bytes: payload } = rows
-    if (records > 0) await spool.append({ tenant, receivedAtNs, requestHash, ruleSet, records, payload })
-    counters.received += records + rejected
+  function transcode(body: Buffer, format: WireFormat, receivedAtNs: bigint, tenant: string, ids: RequestIds): Rows {
+    try {
+      return (format === 'protobuf' ? transcodeProtobuf : transcodeJson)(body, receivedAtNs, {
+        redactor: redaction(tenant),
+        ids,
+        ...(limits === undefined ? {} : { limits }),
+      })
+    } catch (error) {
+      ids.fail()
+      throw error
+    }
+  }
+
+  async function store(
+    rows: Rows,
+    request: Pick<SpoolRequest, 'tenant' | 'receivedAtNs' | 'requestHash'>,
+    ids: RequestIds,
+  ) {
+    const { records, duplicates, rejected, notes } = rows
+    const stored = append(rows, request, ids)
+    ids.settle(stored)
+    await stored
+    counters.received += records + duplicates + rejected
+    counters.duplicate += duplicates
     counters.rejected += rejected
-    return { records, rejected, notes }
+    return { records: records + duplicates, rejected, notes }
+  }
+
+  async function append(
+    { records, bytes: payload }: Rows,
+    request: Pick<SpoolRequest, 'tenant' | 'receivedAtNs' | 'requestHash'>,
+    ids: RequestIds,
+  ): Promise<void> {
+    // What came before and is not on disk yet: only when it is may this request be acknowledged.
+    if (ids.repeated !== undefined) await ids.repeated
+    if (records > 0) await spool.append({ ...request, ruleSet, ids: ids.added(), records, payload })
   }
 
   return { logs, counters }

@@ -158,7 +158,7 @@ export function simulateFs(choose: Choose, durable: Names = new Map([['/', 'dire
       ),
     open: (name, purpose) =>
       operate(purpose === 'create' ? 'open' : 'read', () => {
-        if (purpose === 'read') return fileOf(inodeOf(name))
+        if (purpose !== 'create') return fileOf(inodeOf(name))
         const existing = names.get(name)
         if (existing !== undefined && existing !== 'directory') {
           existing.cached = Buffer.alloc(0)

@@ -1,4 +1,5 @@
 /** What both transcoders (protobuf, JSON) take and give, and the rules they share. */
+import type { RequestIds } from '../event-ids.ts'
 import type { Redactor } from '../redact/redactor.ts'
 
 export interface TranscodeLimits {
@@ -16,6 +17,8 @@ export interface TranscodeOptions {
   readonly limits?: TranscodeLimits
   /** Takes secrets out; without one nothing is looked at. */
   readonly redactor?: Redactor
+  /** Recognises events that came before; without it all are new. */
+  readonly ids?: RequestIds
 }
 
 /** A request in insert format (see layout.ts). */
@@ -24,6 +27,8 @@ export interface Rows {
   readonly bytes: Uint8Array
   /** Records in `bytes`. */
   readonly records: number
+  /** Records left out because they came before. */
+  readonly duplicates: number
   /** Records left out, for the reasons in `notes`. */
   readonly rejected: number
   /** English sentences for `partial_success.error_message`: what was wrong and how to mend it. */
@@ -128,7 +133,19 @@ export function doubleText(value: number): string {
  * Attributes whose value becomes a column of its own if it is a string that is not empty; EventId prefers `uid`.
  * Of attributes with the same key the last one counts, whatever its value.
  */
-export const attributeNames = { eventName: 'event.name', uid: 'log.record.uid', eventId: 'event.id' } as const
+export const attributeNames = {
+  eventName: 'event.name',
+  uid: 'log.record.uid',
+  eventId: 'event.id',
+  sessionId: 'session.id',
+  sequence: 'event.sequence',
+  timestamp: 'event.timestamp',
+} as const
+
+/** Claude Code's events have no id, but their place in a session; undefined if a part is missing. */
+export function claudeCodeId(session: string, sequence: string, timestamp: string): string | undefined {
+  return session === '' || sequence === '' || timestamp === '' ? undefined : `${session}\0${sequence}\0${timestamp}`
+}
 
 /** Where redacted texts stood, as `Redactions` lists them; an attribute adds its key. */
 export const paths = {

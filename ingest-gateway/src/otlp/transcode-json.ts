@@ -6,11 +6,13 @@
  * @see OTLP specification, "JSON Protobuf Encoding"
  */
 import { Buffer, isUtf8 } from 'node:buffer'
+import type { RequestIds } from '../event-ids.ts'
 import type { Redactor } from '../redact/redactor.ts'
 import { RowWriter } from './row-writer.ts'
 import {
   asRequestError,
   attributeNames,
+  claudeCodeId,
   defaultLimits,
   doubleText,
   eventNameFromBody,
@@ -124,13 +126,19 @@ class Walk {
   private namedEvent = ''
   private uid = ''
   private eventId = ''
+  private sessionId = ''
+  private sequence = ''
+  private timestamp = ''
+  private duplicates = 0
+  private readonly ids: RequestIds | undefined
 
   /** undefined: the request holds no secret, or none is to be looked for. */
   private redactor: Redactor | undefined
   /** Where the value stands that is being looked at. */
   private path = ''
 
-  constructor(body: Buffer, receivedAtNs: bigint, { limits = defaultLimits, redactor }: TranscodeOptions) {
+  constructor(body: Buffer, receivedAtNs: bigint, { limits = defaultLimits, redactor, ids }: TranscodeOptions) {
+    this.ids = ids
     this.writer = new RowWriter((body.length >>> 1) + 256)
     this.limits = limits
     this.receivedAtNs = receivedAtNs
@@ -142,6 +150,7 @@ class Walk {
     return {
       bytes: this.writer.written(),
       records: this.records,
+      duplicates: this.duplicates,
       rejected: this.notes.rejected,
       notes: this.notes.sentences(),
     }
@@ -208,11 +217,16 @@ class Walk {
   }
 
   private logRecord(record: JsonObject): void {
-    if (this.records + this.notes.rejected >= this.limits.maxRecords) throw tooManyRecords(this.limits.maxRecords)
+    if (this.records + this.duplicates + this.notes.rejected >= this.limits.maxRecords)
+      throw tooManyRecords(this.limits.maxRecords)
     const rowStart = this.writer.at
     try {
       this.writeRecord(record)
-      this.records++
+      if (this.ids === undefined || !this.isKnown(this.ids)) this.records++
+      else {
+        this.writer.at = rowStart
+        this.duplicates++
+      }
     } catch (error) {
       if (!(error instanceof RecordError)) throw error
       this.writer.at = rowStart
@@ -239,12 +253,21 @@ class Walk {
     this.namedEvent = ''
     this.uid = ''
     this.eventId = ''
+    this.sessionId = ''
+    this.sequence = ''
+    this.timestamp = ''
     this.attributes(writer, attributes, paths.attributes)
     const bodyText = isObject(body) && typeof body.stringValue === 'string' ? body.stringValue : ''
     const eventName = stringOf(record, 'eventName') || this.namedEvent || eventNameFromBody(bodyText)
     writer.text(this.redacted(eventName, paths.eventName))
     writer.text(this.redacted(this.uid || this.eventId, paths.eventId))
     writer.texts(this.redactor?.take() ?? [])
+  }
+
+  /** Whether the record that was just written came before. */
+  private isKnown(ids: RequestIds): boolean {
+    const id = this.uid || this.eventId || claudeCodeId(this.sessionId, this.sequence, this.timestamp)
+    return id !== undefined && ids.isKnownText(id)
   }
 
   private redacted(text: string, path: string): string {
@@ -281,6 +304,9 @@ class Walk {
     if (key === attributeNames.eventName) this.namedEvent = text
     else if (key === attributeNames.uid) this.uid = text
     else if (key === attributeNames.eventId) this.eventId = text
+    else if (key === attributeNames.sessionId) this.sessionId = this.plainly(value)
+    else if (key === attributeNames.sequence) this.sequence = this.plainly(value)
+    else if (key === attributeNames.timestamp) this.timestamp = this.plainly(value)
   }
 
   private time(record: JsonObject, field: string): bigint | undefined {

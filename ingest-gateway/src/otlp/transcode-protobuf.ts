@@ -7,6 +7,7 @@
  * @see opentelemetry-proto, logs/v1/logs.proto and common/v1/common.proto
  */
 import { isUtf8 } from 'node:buffer'
+import type { RequestIds } from '../event-ids.ts'
 import { hasCandidate } from '../redact/needles.ts'
 import type { Redactor } from '../redact/redactor.ts'
 import { ProtobufError, Reader } from './reader.ts'
@@ -14,6 +15,7 @@ import { base64Length, RowWriter } from './row-writer.ts'
 import {
   asRequestError,
   attributeNames,
+  claudeCodeId,
   defaultLimits,
   doubleText,
   eventNameFromBody,
@@ -67,6 +69,9 @@ const serviceNameKey = ascii('service.name')
 const eventNameKey = ascii(attributeNames.eventName)
 const uidKey = ascii(attributeNames.uid)
 const eventIdKey = ascii(attributeNames.eventId)
+const sessionIdKey = ascii(attributeNames.sessionId)
+const sequenceKey = ascii(attributeNames.sequence)
+const timestampKey = ascii(attributeNames.timestamp)
 const lenientUtf8 = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /**
@@ -112,6 +117,8 @@ class Transcoder {
   private readonly receivedLow: number
   private readonly receivedHigh: number
   private records = 0
+  private duplicates = 0
+  private readonly ids: RequestIds | undefined
   private containers = 0
   /** Bytes of resources written so far, those of scopes that were taken back included: it bounds the work. */
   private copiedBytes = 0
@@ -130,6 +137,9 @@ class Transcoder {
   private readonly namedEvent = new Span()
   private readonly uid = new Span()
   private readonly eventId = new Span()
+  private readonly sessionId = new Span()
+  private readonly sequence = new Span()
+  private readonly timestamp = new Span()
   private readonly serviceName = new Span()
   /** Start and end of each attribute of the message that is being read. */
   private attributes = new Int32Array(128)
@@ -148,9 +158,10 @@ class Transcoder {
   /** Holds a value while it is looked at. */
   private scratch: RowWriter | undefined
 
-  constructor(body: Uint8Array, receivedAtNs: bigint, { limits = defaultLimits, redactor }: TranscodeOptions) {
+  constructor(body: Uint8Array, receivedAtNs: bigint, { limits = defaultLimits, redactor, ids }: TranscodeOptions) {
     this.reader = new Reader(body)
     this.redactor = redactor
+    this.ids = ids
     this.candidates = redactor?.candidates(body)
     // Rows are a little larger or smaller than the message; the resource no longer repeats, so this rarely grows.
     this.writer = new RowWriter(body.length + (body.length >>> 3) + 256)
@@ -164,6 +175,7 @@ class Transcoder {
     return {
       bytes: this.writer.written(),
       records: this.records,
+      duplicates: this.duplicates,
       rejected: this.notes.rejected,
       notes: this.notes.sentences(),
     }
@@ -333,12 +345,17 @@ class Transcoder {
   }
 
   private logRecord(start: number, end: number): void {
-    if (this.records + this.notes.rejected >= this.limits.maxRecords) throw tooManyRecords(this.limits.maxRecords)
+    if (this.records + this.duplicates + this.notes.rejected >= this.limits.maxRecords)
+      throw tooManyRecords(this.limits.maxRecords)
     const rowStart = this.writer.at
     this.careful = this.mayHoldSecret(start, end)
     try {
       this.writeRecord(start, end)
-      this.records++
+      if (this.ids === undefined || !this.isKnown(this.ids)) this.records++
+      else {
+        this.writer.at = rowStart
+        this.duplicates++
+      }
     } catch (error) {
       if (!(error instanceof RecordError)) throw error
       this.writer.at = rowStart
@@ -424,6 +441,9 @@ class Transcoder {
     this.namedEvent.clear()
     this.uid.clear()
     this.eventId.clear()
+    this.sessionId.clear()
+    this.sequence.clear()
+    this.timestamp.clear()
     this.writeAttributes(writer, paths.attributes)
     this.writeEventName()
     if (!this.writeStringValue(this.uid, paths.eventId) && !this.writeStringValue(this.eventId, paths.eventId)) {
@@ -431,6 +451,20 @@ class Transcoder {
     }
     if (this.careful) writer.texts(this.redactor?.take() ?? [])
     else writer.uint8(0)
+  }
+
+  /** Whether the record that was just written came before. */
+  private isKnown(ids: RequestIds): boolean {
+    const { reader } = this
+    const text = this.textOfValue(this.uid) ?? this.textOfValue(this.eventId)
+    if (text !== undefined) return ids.isKnown(reader.bytes, reader.view, text.start, text.end)
+    if (this.sequence.start < 0 || this.timestamp.start < 0 || this.sessionId.start < 0) return false
+    const id = claudeCodeId(
+      this.readable(this.sessionId.start, this.sessionId.end),
+      this.readable(this.sequence.start, this.sequence.end),
+      this.readable(this.timestamp.start, this.timestamp.end),
+    )
+    return id !== undefined && ids.isKnownText(id)
   }
 
   private writeEventName(): void {
@@ -451,11 +485,16 @@ class Transcoder {
 
   /** Writes the text of an AnyValue span if it is a string that is not empty. */
   private writeStringValue(span: Span, path: string): boolean {
-    if (span.start < 0) return false
-    const text = this.stringValue(span.start, span.end)
-    if (text === undefined || text.end === text.start) return false
+    const text = this.textOfValue(span)
+    if (text === undefined) return false
     this.writeText(this.writer, text.start, text.end, path)
     return true
+  }
+
+  /** The text's place if the value is there and a string that is not empty. */
+  private textOfValue(span: Span): { start: number; end: number } | undefined {
+    const text = span.start < 0 ? undefined : this.stringValue(span.start, span.end)
+    return text === undefined || text.end === text.start ? undefined : text
   }
 
   /** The text's place if the AnyValue is a string. */
@@ -544,11 +583,12 @@ class Transcoder {
     this.scratch ??= new RowWriter(1_024)
     const { scratch } = this
     scratch.at = 0
+    const { careful } = this
     this.careful = false
     try {
       this.writeAnyValue(scratch, start, end)
     } finally {
-      this.careful = true
+      this.careful = careful
     }
     let at = 0
     while ((scratch.bytes[at] as number) > 0x7f) at++
@@ -645,7 +685,7 @@ class Transcoder {
     writer.string(bytes, view, start + 2, keyEnd)
     writer.string(bytes, view, text, end)
     const keyLength = keyEnd - start - 2
-    if (keyLength === 8 || keyLength === 10 || keyLength === 14) {
+    if (keyLength === 8 || keyLength === 10 || keyLength === 14 || keyLength === 15) {
       this.key.set(start + 2, keyEnd)
       this.noteNamed(keyEnd + 2, end)
     }
@@ -659,10 +699,15 @@ class Transcoder {
         if (this.keyIs(eventIdKey)) this.eventId.set(valueStart, valueEnd)
         return
       case 10:
-        if (this.keyIs(eventNameKey)) this.namedEvent.set(valueStart, valueEnd)
+        if (this.keyIs(sessionIdKey)) this.sessionId.set(valueStart, valueEnd)
+        else if (this.keyIs(eventNameKey)) this.namedEvent.set(valueStart, valueEnd)
         return
       case 14:
         if (this.keyIs(uidKey)) this.uid.set(valueStart, valueEnd)
+        else if (this.keyIs(sequenceKey)) this.sequence.set(valueStart, valueEnd)
+        return
+      case 15:
+        if (this.keyIs(timestampKey)) this.timestamp.set(valueStart, valueEnd)
     }
   }
 

@@ -29,8 +29,8 @@ export interface SpoolFs {
   /** With its parents, mode 0700. @returns the first directory that was missing; undefined if all were there */
   makeDirectory(directory: string): Promise<string | undefined>
   list(directory: string): Promise<string[]>
-  /** `create` empties a file that is there. */
-  open(file: string, purpose: 'read' | 'create'): Promise<SpoolFile>
+  /** `create` empties a file that is there, `update` wants one. */
+  open(file: string, purpose: 'read' | 'create' | 'update'): Promise<SpoolFile>
   openAtStartup(file: string): StartupFile
   rename(from: string, to: string): Promise<void>
   unlink(file: string): Promise<void>
@@ -46,13 +46,16 @@ export interface DiskSpace {
   readonly freeBytes: number
 }
 
+const openFlags = {
+  read: constants.O_RDONLY,
+  create: constants.O_CREAT | constants.O_TRUNC | constants.O_RDWR,
+  update: constants.O_RDWR,
+} as const
+
 export const nodeFs: SpoolFs = {
   makeDirectory: (directory) => mkdir(directory, { recursive: true, mode: 0o700 }),
   list: (directory) => readdir(directory),
-  open: (file, purpose) =>
-    purpose === 'read'
-      ? open(file, constants.O_RDONLY)
-      : open(file, constants.O_CREAT | constants.O_TRUNC | constants.O_RDWR, 0o600),
+  open: (file, purpose) => open(file, openFlags[purpose], 0o600),
   openAtStartup(file) {
     const descriptor = openSync(file, constants.O_RDONLY)
     return {

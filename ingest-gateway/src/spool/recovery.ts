@@ -29,7 +29,8 @@ import {
 import type { RefusedFrame, SealedSegment, SeqRange } from './spool.ts'
 
 export interface RecoveredSegment extends SealedSegment {
-  readonly requestHashes: readonly Uint8Array[]
+  /** What the requests of the last minutes, and their events, are recognised by. */
+  readonly requests: readonly Pick<FrameHeader, 'requestHash' | 'ids'>[]
   /** The sequence number after the last record; undefined for a segment without frames. */
   readonly nextSeq: bigint | undefined
   /** Damaged frames that were set aside. */
@@ -86,7 +87,7 @@ export async function takeStock(fs: SpoolFs, directory: string, log: (line: stri
       segment = glance(fs, file, Number(nextName - firstSeq)) ?? (await recoverSegment(fs, file, quarantine, log, {}))
     }
     newestFirst.push(segment)
-    hashes += segment.requestHashes.length
+    hashes += segment.requests.length
     nextName = firstSeq
     if (segment.records > 0) newerNs = segment.firstReceivedAtNs
     quarantinedFrames += segment.quarantinedFrames
@@ -228,7 +229,7 @@ interface Tally {
 
 /** What the frames of a segment say together. */
 function tally(file: string, hashesFromNs = 0n): Tally {
-  const requestHashes: Uint8Array[] = []
+  const requests: Pick<FrameHeader, 'requestHash' | 'ids'>[] = []
   const ranges: SeqRange[] = []
   let batchId: string | undefined
   let bytes = 0
@@ -246,7 +247,7 @@ function tally(file: string, hashesFromNs = 0n): Tally {
       records += header.records
       if (firstReceivedAtNs === undefined || receivedAtNs < firstReceivedAtNs) firstReceivedAtNs = receivedAtNs
       if (lastReceivedAtNs === undefined || receivedAtNs > lastReceivedAtNs) lastReceivedAtNs = receivedAtNs
-      if (receivedAtNs >= hashesFromNs) requestHashes.push(header.requestHash)
+      if (receivedAtNs >= hashesFromNs) requests.push({ requestHash: header.requestHash, ids: header.ids })
       const end = seq + BigInt(header.records)
       if (seq === nextSeq) ranges[ranges.length - 1] = [(ranges[ranges.length - 1] as SeqRange)[0], end]
       else ranges.push([seq, end])
@@ -261,7 +262,7 @@ function tally(file: string, hashesFromNs = 0n): Tally {
       firstReceivedAtNs: firstReceivedAtNs ?? 0n,
       lastReceivedAtNs: lastReceivedAtNs ?? 0n,
       recovered: true,
-      requestHashes,
+      requests,
       nextSeq,
       quarantinedFrames: 0,
       quarantinedRecords: 0,

@@ -7,6 +7,7 @@
  * - There is always an active segment; its name is the floor of the sequence, so numbers are never given twice.
  * - One segment is one batch: one INSERT, one batch id, one receive day (the table's partition key).
  */
+
 import { randomFillSync } from 'node:crypto'
 import path from 'node:path'
 import { UserError } from '@agnes/config'
@@ -22,6 +23,7 @@ import {
   writeDurably,
 } from './file-system.ts'
 import { encodeFrameHeader } from './frame.ts'
+import { openRecognition } from './recognition.ts'
 import { recoverSegment, type Stock, takeOutRefused, takeStock } from './recovery.ts'
 import { watchRoom } from './room.ts'
 import {
@@ -45,6 +47,8 @@ export interface SpoolOptions {
   /** The spool may grow to this; without it, to what the disk allows. */
   readonly maxBytes?: number | undefined
   readonly fs?: SpoolFs
+  /** Wall clock, milliseconds since 1970. */
+  readonly nowMs?: () => number
   readonly log?: (line: string) => void
 }
 
@@ -124,8 +128,10 @@ export interface Spool {
   ): Promise<SealedSegment>
   /** Lets others go first. @returns false if there are none */
   postpone(segment: SealedSegment): Promise<boolean>
-  /** Request hashes of what was on disk at the start and had come in its last ten minutes, oldest first. */
+  /** Hashes of the requests of the last minutes, from before the start; oldest first. */
   readonly recoveredHashes: readonly Uint8Array[]
+  /** What their events with an id are recognised by, 8 bytes each. */
+  readonly recoveredIds: readonly Uint8Array[]
   stats(): SpoolStats
   /** Waits for appends under way, then closes. What is on disk stays. */
   close(): Promise<void>
@@ -168,6 +174,7 @@ interface Waiting {
   reject(error: Error): void
 }
 
+const noIds = new Uint8Array(0)
 const dayNs = 86_400_000_000_000n
 /** How long a disk that is full, or well again, goes unnoticed at most. Milliseconds. */
 const lookEveryMs = 1_000
@@ -189,7 +196,11 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const sealed: SealedSegment[] = recovered.segments.filter((segment) => segment.records > 0)
   /** Segments whose records are not counted yet, with what is assumed. */
   const estimated = new Set<SealedSegment>(recovered.segments.filter((segment) => segment.estimated))
-  const recoveredHashes = recovered.segments.flatMap((segment) => segment.requestHashes)
+  const recognition = await openRecognition(fs, directory, log, options.nowMs ?? Date.now)
+  for (const { path: file, requests } of recovered.segments) {
+    for (const { requestHash, ids } of requests) recognition.note(file, requestHash, ids)
+  }
+  const recoveredRequests = recovered.segments.flatMap((segment) => segment.requests)
   let nextSeq = recovered.nextSeq
   let backlogBytes = sum(sealed, (segment) => segment.bytes)
   let recoveredRecords = sum(sealed, (segment) => segment.records)
@@ -319,6 +330,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       if (request.receivedAtNs < active.firstReceivedAtNs) active.firstReceivedAtNs = request.receivedAtNs
       if (request.receivedAtNs > active.lastReceivedAtNs) active.lastReceivedAtNs = request.receivedAtNs
     }
+    for (const { request } of group) recognition.note(active.path, request.requestHash, request.ids ?? noIds)
     room.wrote(bytes)
     active.bytes += bytes
     active.records += records
@@ -449,6 +461,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   }
 
   async function remove(segment: SealedSegment): Promise<void> {
+    await recognition.keep(segment.path)
     await fs.unlink(segment.path).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error
     })
@@ -569,7 +582,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     framesOf,
     setAside,
     postpone,
-    recoveredHashes,
+    recoveredHashes: [...recognition.hashes, ...recoveredRequests.map(({ requestHash }) => requestHash)],
+    recoveredIds: [...recognition.ids, ...recoveredRequests.map(({ ids }) => ids)],
     stats: () => ({
       backlogBytes,
       backlogRecords,

@@ -1,0 +1,181 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { encodeJson } from '../../tests/support/otlp-json.ts'
+import { type ExportLogsRequest, encodeExportLogsRequest, type LogRecord } from '../../tests/support/otlp-reference.ts'
+import { send } from '../../tests/support/raw-http.ts'
+import { type SpoolOnlyGateway, startSpoolOnlyGateway } from '../../tests/support/spool-only-gateway.ts'
+import { createEventIds, type EventIds, type RequestIds } from './event-ids.ts'
+
+const knows = (request: RequestIds, id: string): boolean => request.isKnownText(id)
+/** A request with one event, stored at once. */
+function store(ids: EventIds, id: string, tenant = 'default'): boolean {
+  const request = ids.begin(tenant)
+  const known = knows(request, id)
+  request.settle(Promise.resolve())
+  return known
+}
+
+test('an event is new once; within its request, in another, and not for another tenant', () => {
+  const ids = createEventIds()
+  const request = ids.begin('default')
+  expect([knows(request, 'a'), knows(request, 'a'), knows(request, 'b')]).toEqual([false, true, false])
+  request.settle(Promise.resolve())
+  expect(request.added()).toHaveLength(16)
+  expect(store(ids, 'a')).toBe(true)
+  expect(store(ids, 'a', 'acme')).toBe(false)
+})
+
+test('a hundred thousand ids of every length are told apart', () => {
+  const ids = createEventIds()
+  const request = ids.begin('default')
+  for (let i = 0; i < 100_000; i++) {
+    const id = `${'x'.repeat(i % 40)}${i}`
+    expect(request.isKnownText(id)).toBe(false)
+  }
+  for (let i = 0; i < 100_000; i += 97) expect(request.isKnownText(`${'x'.repeat(i % 40)}${i}`)).toBe(true)
+})
+
+test('ids of a request that failed are new again', async () => {
+  const ids = createEventIds()
+  const request = ids.begin('default')
+  knows(request, 'a')
+  const refused = Promise.reject(new Error('disk'))
+  request.settle(refused)
+  await refused.catch(() => {})
+  expect(store(ids, 'a')).toBe(false)
+  const unread = ids.begin('default')
+  knows(unread, 'b')
+  unread.fail()
+  expect(store(ids, 'b')).toBe(false)
+})
+
+test('a repetition waits until what it repeats is on disk, and fails with it', async () => {
+  const ids = createEventIds()
+  let settle: { resolve(): void; reject(error: Error): void } | undefined
+  const pending = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      settle = { resolve, reject }
+    })
+  const first = ids.begin('default')
+  knows(first, 'a')
+  first.settle(pending())
+  const second = ids.begin('default')
+  expect(knows(second, 'a')).toBe(true)
+  const outcome = second.repeated?.then(
+    () => 'stored',
+    () => 'failed',
+  )
+  settle?.resolve()
+  expect(await outcome).toBe('stored')
+
+  const third = ids.begin('default')
+  knows(third, 'b')
+  third.settle(pending())
+  const fourth = ids.begin('default')
+  knows(fourth, 'b')
+  settle?.reject(new Error('disk'))
+  await expect(fourth.repeated).rejects.toThrow('disk')
+})
+
+test('an id is remembered for a generation at least, and forgotten after two, by time and by number', () => {
+  let nowMs = 0
+  const byTime = createEventIds({ windowMs: 100, now: () => nowMs })
+  store(byTime, 'a')
+  nowMs = 199
+  expect(store(byTime, 'a')).toBe(true)
+  nowMs = 300
+  expect(store(byTime, 'b')).toBe(false)
+  nowMs = 401
+  expect(store(byTime, 'c')).toBe(false)
+  expect(store(byTime, 'a')).toBe(false)
+
+  const byNumber = createEventIds({ maxIds: 10 })
+  for (let i = 0; i < 20; i++) store(byNumber, `n${i}`)
+  expect(store(byNumber, 'n12')).toBe(true)
+  for (let i = 20; i < 40; i++) store(byNumber, `n${i}`)
+  expect(store(byNumber, 'n0')).toBe(false)
+})
+
+test('what was restored is known', () => {
+  const before = createEventIds().begin('acme')
+  for (const id of ['a', 'b', 'c']) knows(before, id)
+  const ids = createEventIds()
+  ids.restore(before.added())
+  expect(['a', 'b', 'c', 'd'].map((id) => store(ids, id, 'acme'))).toEqual([true, true, true, false])
+})
+
+describe('P13 at a gateway', () => {
+  let gateway: SpoolOnlyGateway
+  beforeAll(async () => {
+    gateway = await startSpoolOnlyGateway()
+  })
+  afterAll(() => gateway.stop())
+
+  const requestOf = (logRecords: readonly LogRecord[]): ExportLogsRequest => ({
+    resourceLogs: [{ scopeLogs: [{ logRecords }] }],
+  })
+  const withId = (key: string, id: string, text: string): LogRecord => ({
+    body: { stringValue: text },
+    attributes: [{ key, value: { stringValue: id } }],
+  })
+  const claude = (sequence: bigint): LogRecord => ({
+    attributes: [
+      { key: 'session.id', value: { stringValue: 'f3a1' } },
+      { key: 'event.sequence', value: { intValue: sequence } },
+      { key: 'event.timestamp', value: { stringValue: '2026-11-21T10:00:00.000Z' } },
+    ],
+  })
+
+  async function export_(format: 'protobuf' | 'json', request: ExportLogsRequest) {
+    const before = gateway.counts()
+    const answer = await send(gateway.port, {
+      headers: { 'Content-Type': format === 'json' ? 'application/json' : 'application/x-protobuf' },
+      body: format === 'json' ? encodeJson(request) : encodeExportLogsRequest(request),
+    })
+    const after = gateway.counts()
+    return {
+      status: answer.status,
+      body: answer.body.toString('latin1'),
+      stored: after.backlogRecords - before.backlogRecords,
+      duplicate: after.duplicate - before.duplicate,
+      received: after.received - before.received,
+    }
+  }
+
+  test.each([
+    ['log.record.uid', (n: number) => withId('log.record.uid', 'same', `${n}`)],
+    ['event.id', (n: number) => withId('event.id', 'same-event', `${n}`)],
+    ['the place in a Claude Code session', () => claude(7n)],
+  ])('the same %s in other requests and formats is one event', async (_what, record) => {
+    const other: LogRecord = { body: { stringValue: 'without an id' } }
+    expect(await export_('protobuf', requestOf([record(1)]))).toMatchObject({ stored: 1, duplicate: 0 })
+    expect(await export_('json', requestOf([record(2), other]))).toEqual({
+      status: 200,
+      body: '{}',
+      stored: 1,
+      duplicate: 1,
+      received: 2,
+    })
+    expect(await export_('protobuf', requestOf([other, record(3), record(4)]))).toMatchObject({
+      stored: 1,
+      duplicate: 2,
+    })
+  })
+
+  test('events without an id are never taken for each other, nor those that share a part of one', async () => {
+    const same: LogRecord = { body: { stringValue: 'equal' }, timeUnixNano: 1_795_000_000_000_000_000n }
+    expect(await export_('protobuf', requestOf([same, same]))).toMatchObject({ stored: 2 })
+    expect(await export_('json', requestOf([same, same]))).toMatchObject({ stored: 2 })
+    expect(await export_('json', requestOf([claude(8n), claude(9n)]))).toMatchObject({ stored: 2 })
+    expect(
+      await export_('json', requestOf([withId('session.id', 'f3a1', 'a'), withId('session.id', 'f3a1', 'b')])),
+    ).toMatchObject({ stored: 2 })
+  })
+
+  test('a rejected record does not use up its id', async () => {
+    const deep = { body: {}, attributes: withId('log.record.uid', 'retried', '').attributes ?? [] }
+    let value: object = { stringValue: 'x' }
+    for (let i = 0; i < 70; i++) value = { arrayValue: { values: [value] } }
+    expect(await export_('json', requestOf([{ ...deep, body: value }]))).toMatchObject({ stored: 0, duplicate: 0 })
+    expect(await export_('json', requestOf([{ ...deep, body: { stringValue: 'flat' } }]))).toMatchObject({ stored: 1 })
+  })
+})

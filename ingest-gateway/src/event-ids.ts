@@ -1,0 +1,242 @@
+/**
+ * Events of the last minutes, by what they call themselves: an event that comes again, in whatever request, is one event.
+ *
+ * Its id is `log.record.uid`, else `event.id`, else for Claude Code session, sequence and time together. Ids are kept as
+ * 64-bit hashes: of a million remembered events a new one looks like another with a chance below 10^-13. Two generations
+ * of at most half a million ids or five minutes: an event is recognised for five minutes and the half million after it
+ * at least (whichever ends first), and for no more than ten minutes.
+ *
+ * An id counts only once its request is on disk. A repetition that overtakes it waits for it; a request that failed takes
+ * its ids with it, so that its retry is stored.
+ */
+import { createHash } from 'node:crypto'
+
+export interface EventIds {
+  begin(tenant: string): RequestIds
+  /** Of events that were on disk at the start: 8 bytes each, as {@link RequestIds.added} gave them. */
+  restore(ids: Uint8Array): void
+}
+
+/** The ids of one request. Ends with one call of `settle`, or of `fail` if nothing was appended. */
+export interface RequestIds {
+  /**
+   * Whether the event came before. If not, it has now: bytes [start, end) are its id.
+   * @param view of the same bytes
+   */
+  isKnown(bytes: Uint8Array, view: DataView, start: number, end: number): boolean
+  /** Like {@link isKnown}, for ids that are put together or decoded. */
+  isKnownText(id: string): boolean
+  /** Of the events that are new. */
+  added(): Uint8Array
+  /** Resolves when what this request repeats is on disk. Rejects if it could not be written: then nothing of it counts. */
+  readonly repeated: Promise<unknown> | undefined
+  /** The request is stored when `stored` resolves, and forgotten if it rejects. */
+  settle(stored: Promise<unknown>): void
+  fail(): void
+}
+
+export interface EventIdsOptions {
+  /** Ids in a generation. */
+  readonly maxIds?: number
+  /** Length of a generation, milliseconds. */
+  readonly windowMs?: number
+  /** Monotonic, milliseconds. */
+  readonly now?: () => number
+}
+
+export const idBytes = 8
+/** Of ids that are known to be on disk. */
+const durable = 0
+const noBytes = new Uint8Array(0)
+const maxTenants = 10_000
+
+export function createEventIds(options: EventIdsOptions = {}): EventIds {
+  const maxIds = options.maxIds ?? 500_000
+  const windowMs = options.windowMs ?? 5 * 60_000
+  const now = options.now ?? (() => performance.now())
+  let current = createTable()
+  let previous = createTable()
+  let currentSince = now()
+  let lastRequest = durable
+  /** Requests that are not on disk yet. */
+  const underWay = new Map<number, Promise<unknown>>()
+  /** Requests that failed while one of the two tables may hold ids of theirs. */
+  let failed = new Set<number>()
+  let failedBefore = new Set<number>()
+  const seeds = new Map<string, readonly [number, number]>()
+
+  function rotateIfDue(): void {
+    if (current.size < maxIds && now() - currentSince < windowMs) return
+    previous = current
+    current = createTable()
+    currentSince = now()
+    failedBefore = failed
+    failed = new Set()
+  }
+
+  /** The request that brought the id; undefined if none did, or none that counts. */
+  function requestOf(a: number, b: number): number | undefined {
+    const request = current.find(a, b) ?? previous.find(a, b)
+    return request === undefined || failed.has(request) || failedBefore.has(request) ? undefined : request
+  }
+
+  function seedOf(tenant: string): readonly [number, number] {
+    let seed = seeds.get(tenant)
+    if (seed === undefined) {
+      const digest = createHash('sha256').update(tenant).digest()
+      seed = [digest.readInt32LE(0), digest.readInt32LE(4)]
+      if (seeds.size >= maxTenants) seeds.clear()
+      seeds.set(tenant, seed)
+    }
+    return seed
+  }
+
+  function begin(tenant: string): RequestIds {
+    rotateIfDue()
+    lastRequest = lastRequest === 0x7fffffff ? 1 : lastRequest + 1
+    const request = lastRequest
+    const [seedA, seedB] = seedOf(tenant)
+    let added = noBytes
+    let addedView: DataView | undefined
+    let count = 0
+    const waits = new Set<Promise<unknown>>()
+
+    function note(a: number, b: number): void {
+      current.add(a, b, request)
+      if (addedView === undefined || (count + 1) * idBytes > added.length) {
+        const larger = new Uint8Array(Math.max(256, added.length * 2))
+        larger.set(added)
+        added = larger
+        addedView = new DataView(larger.buffer)
+      }
+      addedView.setInt32(count * idBytes, a, true)
+      addedView.setInt32(count * idBytes + 4, b, true)
+      count++
+    }
+
+    const own: RequestIds = {
+      isKnown(bytes, view, start, end) {
+        const a = hash(bytes, view, start, end, seedA)
+        const b = hash(bytes, view, start, end, seedB)
+        const before = requestOf(a, b)
+        if (before === undefined) {
+          note(a, b)
+          return false
+        }
+        const pending = underWay.get(before)
+        if (pending !== undefined) waits.add(pending)
+        return true
+      },
+      isKnownText(id) {
+        const bytes = Buffer.from(id)
+        return own.isKnown(bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0, bytes.length)
+      },
+      added: () => added.subarray(0, count * idBytes),
+      get repeated() {
+        return waits.size === 0 ? undefined : Promise.all(waits)
+      },
+      settle(stored) {
+        if (count === 0) return
+        underWay.set(request, stored)
+        stored.then(
+          () => underWay.delete(request),
+          () => own.fail(),
+        )
+      },
+      fail() {
+        underWay.delete(request)
+        if (count > 0) failed.add(request)
+      },
+    }
+    return own
+  }
+
+  return {
+    begin,
+    restore(ids) {
+      const view = new DataView(ids.buffer, ids.byteOffset, ids.length)
+      for (let at = 0; at + idBytes <= ids.length; at += idBytes) {
+        rotateIfDue()
+        current.add(view.getInt32(at, true), view.getInt32(at + 4, true), durable)
+      }
+    },
+  }
+}
+
+/** MurmurHash3's mixing of 32-bit words; two seeds make 64 bits. Who wants two events to look alike gives them one id. */
+function hash(bytes: Uint8Array, view: DataView, start: number, end: number, seed: number): number {
+  let h = seed
+  let at = start
+  for (; at + 4 <= end; at += 4) {
+    let k = Math.imul(view.getInt32(at, true), 0xcc9e2d51)
+    k = Math.imul((k << 15) | (k >>> 17), 0x1b873593)
+    h ^= k
+    h = (Math.imul((h << 13) | (h >>> 19), 5) + 0xe6546b64) | 0
+  }
+  let rest = 0
+  for (; at < end; at++) rest = (rest << 8) | (bytes[at] as number)
+  let k = Math.imul(rest, 0xcc9e2d51)
+  k = Math.imul((k << 15) | (k >>> 17), 0x1b873593)
+  h ^= k ^ (end - start)
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return h ^ (h >>> 16)
+}
+
+interface Table {
+  readonly size: number
+  find(a: number, b: number): number | undefined
+  add(a: number, b: number, request: number): void
+}
+
+/** Open addressing in flat arrays: twelve bytes a place, at most half of them taken. */
+function createTable(): Table {
+  let capacity = 1_024
+  let slots = new Int32Array(capacity * 3)
+  let size = 0
+
+  /** Place of the id, or of the free one where it would go. A free place has two zeros; that id is stored as another. */
+  function placeOf(a: number, b: number, within: Int32Array, places: number): number {
+    let place = (a >>> 0) & (places - 1)
+    for (;;) {
+      const at = place * 3
+      if ((within[at] === a && within[at + 1] === b) || (within[at] === 0 && within[at + 1] === 0)) return at
+      place = (place + 1) & (places - 1)
+    }
+  }
+
+  function grow(): void {
+    const larger = new Int32Array(capacity * 2 * 3)
+    for (let at = 0; at < slots.length; at += 3) {
+      const a = slots[at] as number
+      const b = slots[at + 1] as number
+      if (a === 0 && b === 0) continue
+      const to = placeOf(a, b, larger, capacity * 2)
+      larger[to] = a
+      larger[to + 1] = b
+      larger[to + 2] = slots[at + 2] as number
+    }
+    slots = larger
+    capacity *= 2
+  }
+
+  return {
+    get size() {
+      return size
+    },
+    find(a, b) {
+      const low = a === 0 && b === 0 ? 1 : b
+      const at = placeOf(a, low, slots, capacity)
+      return slots[at] === a && slots[at + 1] === low ? slots[at + 2] : undefined
+    },
+    add(a, b, request) {
+      const low = a === 0 && b === 0 ? 1 : b
+      const at = placeOf(a, low, slots, capacity)
+      if (slots[at] !== a || slots[at + 1] !== low) size++
+      slots[at] = a
+      slots[at + 1] = low
+      slots[at + 2] = request
+      if (size * 2 > capacity) grow()
+    },
+  }
+}

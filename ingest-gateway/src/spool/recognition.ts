@@ -1,0 +1,185 @@
+/**
+ * What requests and events are recognised by after a restart. While their segment lies in the spool it is in the frames;
+ * when the segment is stored and removed it goes into one of two journals, which take turns: the older one is emptied when
+ * the newer one is full or old. To lose a journal costs recognition and nothing else, so its errors are only logged.
+ */
+import path from 'node:path'
+import { crc32 } from 'node:zlib'
+import type { SpoolFs } from './file-system.ts'
+
+export interface Recognition {
+  /** Of what the journals held at the start: 16 bytes a request, oldest first. */
+  readonly hashes: readonly Uint8Array[]
+  /** 8 bytes an event. */
+  readonly ids: readonly Uint8Array[]
+  /** A request is on disk in this segment. */
+  note(segment: string, requestHash: Uint8Array, ids: Uint8Array): void
+  /** The segment is stored and about to be removed. */
+  keep(segment: string): Promise<void>
+}
+
+const journalNames = ['recognised-a.journal', 'recognised-b.journal'] as const
+const magic = 0x314a4741
+const blockHeaderBytes = 24
+const hashBytes = 16
+/** As long as an event or request is recognised at most. */
+const windowMs = 600_000
+/** Of one journal: half a million events, and the requests they came in. */
+const journalBytes = 8 * 1024 * 1024
+/** What is kept in memory for segments that wait; more, and the oldest are forgotten. */
+const maxWaitingBytes = 16 * 1024 * 1024
+
+interface Waiting {
+  readonly hashes: Uint8Array[]
+  readonly ids: Uint8Array[]
+  bytes: number
+}
+
+/** @param nowMs wall clock, milliseconds since 1970 */
+export async function openRecognition(
+  fs: SpoolFs,
+  directory: string,
+  log: (line: string) => void,
+  nowMs: () => number,
+): Promise<Recognition> {
+  const journals = journalNames.map((name) => path.join(directory, name))
+  const found = (await Promise.all(journals.map((file) => readJournal(fs, file, nowMs() - windowMs)))).sort(
+    (a, b) => a.startedAtMs - b.startedAtMs,
+  )
+  const waiting = new Map<string, Waiting>()
+  let waitingBytes = 0
+  const [older, newer] = found as [Journal, Journal]
+  /** Goes on behind its last whole block: restarts in a row must not use up both. */
+  let active: { readonly file: string; readonly startedAtMs: number; bytes: number } | undefined =
+    newer.bytes === 0 ? undefined : newer
+  let next = journals.indexOf(older.file)
+  let keeping: Promise<void> = Promise.resolve()
+  let failing = false
+
+  function note(segment: string, requestHash: Uint8Array, ids: Uint8Array): void {
+    let entry = waiting.get(segment)
+    if (entry === undefined) {
+      entry = { hashes: [], ids: [], bytes: 0 }
+      waiting.set(segment, entry)
+    }
+    entry.hashes.push(requestHash)
+    if (ids.length > 0) entry.ids.push(ids)
+    entry.bytes += hashBytes + ids.length
+    waitingBytes += hashBytes + ids.length
+    for (const [name, { bytes }] of waiting) {
+      if (waitingBytes <= maxWaitingBytes || name === segment) break
+      waiting.delete(name)
+      waitingBytes -= bytes
+    }
+  }
+
+  function keep(segment: string): Promise<void> {
+    const entry = waiting.get(segment)
+    if (entry === undefined) return Promise.resolve()
+    waiting.delete(segment)
+    waitingBytes -= entry.bytes
+    keeping = keeping
+      .then(() => append(encodeBlock(entry, nowMs())))
+      .then(
+        () => {
+          failing = false
+        },
+        (error: Error) => {
+          if (!failing) log(`spool: what retries are recognised by cannot be kept: ${error.message}`)
+          failing = true
+          active = undefined
+        },
+      )
+    return keeping
+  }
+
+  async function append(block: Uint8Array): Promise<void> {
+    if (active !== undefined && (active.bytes >= journalBytes || nowMs() - active.startedAtMs > windowMs / 2)) {
+      active = undefined
+    }
+    const begins = active === undefined
+    if (active === undefined) {
+      active = { file: journals[next] as string, startedAtMs: nowMs(), bytes: 0 }
+      next = next === 0 ? 1 : 0
+    }
+    const file = await fs.open(active.file, begins ? 'create' : 'update')
+    try {
+      const { bytesWritten } = await file.writev([block], active.bytes)
+      if (bytesWritten < block.length) throw new Error('the disk took only a part')
+      await file.datasync()
+    } finally {
+      await file.close()
+    }
+    if (begins) await fs.syncDirectory(directory)
+    active.bytes += block.length
+  }
+
+  return {
+    hashes: found.flatMap(({ hashes }) => hashes),
+    ids: found.flatMap(({ ids }) => ids),
+    note,
+    keep,
+  }
+}
+
+interface Journal {
+  readonly file: string
+  /** Of its first block; 0 for none. */
+  readonly startedAtMs: number
+  /** Of its whole blocks. */
+  bytes: number
+  readonly hashes: Uint8Array[]
+  readonly ids: Uint8Array[]
+}
+
+/** The blocks of a journal up to the first that is torn or damaged. */
+async function readJournal(fs: SpoolFs, file: string, sinceMs: number): Promise<Journal> {
+  const journal = { file, startedAtMs: 0, bytes: 0, hashes: [] as Uint8Array[], ids: [] as Uint8Array[] }
+  const bytes = await contentOf(fs, file)
+  for (let at = 0; at + blockHeaderBytes <= bytes.length; ) {
+    if (bytes.readUInt32LE(at) !== magic) break
+    const hashes = bytes.readUInt32LE(at + 8)
+    const idsBytes = bytes.readUInt32LE(at + 12)
+    const keptAtMs = bytes.readDoubleLE(at + 16)
+    const idsAt = at + blockHeaderBytes + hashes * hashBytes
+    const end = idsAt + idsBytes
+    if (end > bytes.length || crc32(bytes.subarray(at + 8, end)) !== bytes.readUInt32LE(at + 4)) break
+    if (journal.startedAtMs === 0) journal.startedAtMs = keptAtMs
+    if (keptAtMs >= sinceMs) {
+      for (let i = at + blockHeaderBytes; i < idsAt; i += hashBytes)
+        journal.hashes.push(bytes.subarray(i, i + hashBytes))
+      journal.ids.push(bytes.subarray(idsAt, end))
+    }
+    at = end
+    journal.bytes = end
+  }
+  return journal
+}
+
+async function contentOf(fs: SpoolFs, file: string): Promise<Buffer> {
+  try {
+    const source = fs.openAtStartup(file)
+    try {
+      const bytes = Buffer.alloc(source.size)
+      return bytes.subarray(0, source.read(bytes, 0))
+    } finally {
+      source.close()
+    }
+  } catch {
+    return Buffer.alloc(0) // none yet, or not readable
+  }
+}
+
+function encodeBlock({ hashes, ids }: Waiting, nowMs: number): Uint8Array {
+  const header = Buffer.alloc(blockHeaderBytes)
+  header.writeUInt32LE(magic, 0)
+  header.writeUInt32LE(hashes.length, 8)
+  header.writeUInt32LE(
+    ids.reduce((total, part) => total + part.length, 0),
+    12,
+  )
+  header.writeDoubleLE(nowMs, 16)
+  const block = Buffer.concat([header, ...hashes, ...ids])
+  block.writeUInt32LE(crc32(block.subarray(8)), 4)
+  return block
+}
