@@ -106,7 +106,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     tls?.stop()
     await ring.stop()
     await lock.release()
-    throw nobodyMaySend(config.host)
+    throw nobodyMaySend(config.host, ring.stats().failure)
   }
   if (!isLoopback(config.host) && tls === undefined) {
     log(
@@ -259,17 +259,25 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 }
 
 /** Who may send, and how fresh that is. */
-function keyReport(ring: KeyRing): { keys: number; keysAgeSeconds?: number } {
-  const { keys, ageSeconds } = ring.stats()
-  return { keys, ...(ageSeconds === undefined ? {} : { keysAgeSeconds: ageSeconds }) }
+function keyReport(ring: KeyRing): Readonly<Record<string, unknown>> {
+  const { keys, ageSeconds, failure } = ring.stats()
+  return {
+    keys,
+    ...(ageSeconds === undefined ? {} : { keysAgeSeconds: ageSeconds }),
+    ...(failure === undefined ? {} : { keysFailure: failure }),
+  }
 }
 
-function nobodyMaySend(host: string): UserError {
-  return new UserError(`AGNES_HOST=${host} opens the gateway to the network, and there is no key with scope ingest`, {
-    code: 'no_keys',
-    exitCode: exitCodes.usage,
-    hint: 'set AGNES_KEYS=app:ingest:<secret>, or start once with AGNES_HOST=127.0.0.1 and run "agnes keys create --scope ingest"',
-  })
+function nobodyMaySend(host: string, failure: string | undefined): UserError {
+  const unread = failure === undefined ? '' : ` (those of ClickHouse cannot be read: ${failure})`
+  return new UserError(
+    `AGNES_HOST=${host} opens the gateway to the network, and there is no key with scope ingest${unread}`,
+    {
+      code: 'no_keys',
+      exitCode: exitCodes.usage,
+      hint: 'set AGNES_KEYS=app:ingest:<secret>, or start once with AGNES_HOST=127.0.0.1 and run "agnes keys create --scope ingest"',
+    },
+  )
 }
 
 /**

@@ -11,7 +11,7 @@ export const openGate = createGate({
     find: () => ({ kind: 'unknown' }),
     has: () => false,
     asked: Promise.resolve(),
-    stats: () => ({ keys: 0, ageSeconds: undefined }),
+    stats: () => ({ keys: 0, ageSeconds: undefined, failure: undefined }),
     stop: async () => {},
   },
 })

@@ -40,6 +40,7 @@ export const readableViews: readonly string[] = [
   'exceptions',
   'health_pulse',
   'llm_generations',
+  'redactions',
   'session_processor_runs',
   'sync_history',
   'timeline',

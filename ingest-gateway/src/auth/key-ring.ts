@@ -31,6 +31,8 @@ export interface KeyRingStats {
   readonly keys: number
   /** Since the list was last read from ClickHouse; undefined if it never was. */
   readonly ageSeconds: number | undefined
+  /** Why the last attempt to read it failed. */
+  readonly failure: string | undefined
 }
 
 export interface KeyRing {
@@ -55,6 +57,8 @@ export interface KeyRingOptions {
 
 /** A change takes effect after this long and the time of a query, so well within five seconds. */
 const defaultEveryMs = 2_000
+/** A ClickHouse that restarts, or comes up after the gateway, is nothing to tell of. */
+const tellAfter = 3
 /** The age of the list survives a restart with this precision. */
 const rewriteCacheMs = 60_000
 
@@ -64,7 +68,9 @@ export function openKeyRing({ client, cacheFile, configured, everyMs = defaultEv
   let readAtMs: number | undefined
   let cached = ''
   let cachedAtMs = Number.NEGATIVE_INFINITY
-  let failing = false
+  /** Attempts that failed, one after the other. */
+  let failures = 0
+  let failure: string | undefined
   let cacheFailing = false
   let timer: NodeJS.Timeout | undefined
   let stopped = false
@@ -80,14 +86,16 @@ export function openKeyRing({ client, cacheFile, configured, everyMs = defaultEv
       const keys = await fetchLiveKeys(client)
       listed = byId(keys)
       readAtMs = Date.now()
-      if (failing) log(`gateway: keys are read from ClickHouse again (${keys.length})`)
-      failing = false
+      if (failures >= tellAfter) log(`gateway: keys are read from ClickHouse again (${keys.length})`)
+      failures = 0
+      failure = undefined
       await keep(keys, readAtMs).catch(onKeepFailure)
     } catch (error) {
-      if (failing || stopped) return
-      failing = true
+      failures++
+      failure = (error as Error).message.split('\n', 1)[0] ?? ''
+      if (failures !== tellAfter || stopped) return
       const known = readAtMs === undefined ? 'none is known yet' : `going on with the ${listed.size} known ones`
-      log(`gateway: cannot read the keys (${(error as Error).message.split('\n', 1)[0]}): ${known}`)
+      log(`gateway: cannot read the keys (${failure}): ${known}`)
     }
   }
 
@@ -135,6 +143,7 @@ export function openKeyRing({ client, cacheFile, configured, everyMs = defaultEv
     stats: () => ({
       keys: configured.length + listed.size,
       ageSeconds: readAtMs === undefined ? undefined : Math.max(0, Math.round((Date.now() - readAtMs) / 1000)),
+      failure,
     }),
     async stop() {
       stopped = true
