@@ -51,7 +51,7 @@ export interface GatewayOptions {
   readonly needsKeys?: boolean
   /** Milliseconds between two readings of the list of keys. */
   readonly keysEveryMs?: number
-  /** Milliseconds a request over HTTP may take to arrive. */
+  /** Milliseconds a request may take to arrive. */
   readonly arriveWithinMs?: number
   /** Milliseconds between two looks at the files of TLS. */
   readonly tlsEveryMs?: number
@@ -196,6 +196,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     host,
     port: config.otlpGrpcPort,
     limits,
+    arriveWithinMs: options.arriveWithinMs,
     tls,
     budget,
     gate,
