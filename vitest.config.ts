@@ -6,7 +6,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['source'] } },
   test: {
     include: ['*/src/**/*.test.ts', 'tests/**/*.test.ts'],
-    exclude: ['**/dist/**', '**/node_modules/**'],
+    exclude: ['**/dist/**', '**/node_modules/**', 'tests/faults/long/**'],
     pool: 'forks',
     testTimeout: 30_000,
     hookTimeout: 60_000,

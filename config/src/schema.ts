@@ -155,6 +155,12 @@ export const variables = {
     description:
       'File with the 32 bytes redacted values are marked with, made on first use; `<data>/redaction.key` unless set. Gateways that share it give equal secrets equal marks.',
   },
+  AGNES_SPOOL_MAX_BYTES: {
+    schema: positiveInt,
+    default: undefined,
+    description:
+      'The spool may grow to this many bytes; beyond it requests are refused for now (503 with Retry-After), and health warns from 80 %. Unset: until the disk has less than 5 % and less than 1 GiB free; health warns below 20 % and 4 GiB.',
+  },
 } as const satisfies Record<string, Variable>
 
 export type VariableName = keyof typeof variables
@@ -188,4 +194,5 @@ export interface Config {
   readonly redaction: boolean
   readonly redactionRules: string | undefined
   readonly redactionKeyFile: string | undefined
+  readonly spoolMaxBytes: number | undefined
 }

@@ -38,6 +38,7 @@ export interface GatewayOptions {
         | 'keys'
         | 'tenantRecordsPerSecond'
         | 'tenantBytesPerSecond'
+        | 'spoolMaxBytes'
       >
     >
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
@@ -122,12 +123,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const nowNs = wallClock()
   const spool = await openSpool({
     directory,
+    maxBytes: config.spoolMaxBytes,
     log: warn,
     ...(options.sealAfterMs === undefined ? {} : { sealAfterMs: options.sealAfterMs }),
   })
   const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
-  for (const hash of spool.recoveredHashes)
-    void recent.remember(hash, Promise.resolve({ records: 0, rejected: 0, notes: [] }))
+  const answered = Promise.resolve({ records: 0, rejected: 0, notes: [] })
+  for (const hash of spool.recoveredHashes) void recent.remember(hash, answered)
   const ingest = createIngest({
     spool,
     recent,
@@ -156,13 +158,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const metrics = createMetrics({ ingest, spool, writer, ring, nowNs })
 
   function health(): HealthReport {
-    const { failure, oldestReceivedAtNs, ...backlog } = spool.stats()
+    const { failure, warning, oldestReceivedAtNs, ...backlog } = spool.stats()
     const { storedRecords, failure: writerFailure } = writer.stats()
     const oldestSeconds = oldestReceivedAtNs === undefined ? 0 : Number(nowNs() - oldestReceivedAtNs) / 1e9
     return {
       ready: failure === undefined,
       details: {
         ...(failure === undefined ? {} : { spoolFailure: failure }),
+        ...(warning === undefined ? {} : { spoolWarning: warning }),
         ...(writerFailure === undefined ? {} : { clickhouseFailure: writerFailure }),
         ...ingest.counters,
         stored: storedRecords,

@@ -80,11 +80,12 @@ export function createMetrics({ ingest, spool, writer, ring, nowNs }: MetricsOpt
   }
 
   const { counters } = ingest
-  const recovered = spool.stats().recoveredRecords
   total('agnes_ingest_received_records_total', 'Records of requests that were understood.', () => counters.received)
   total('agnes_ingest_duplicate_records_total', 'Records of requests recognised as retries.', () => counters.duplicate)
   total('agnes_ingest_rejected_records_total', 'Records left out with a partial success.', () => counters.rejected)
-  total('agnes_spool_recovered_records_total', 'Records an earlier process left on disk.', () => recovered)
+  total('agnes_spool_recovered_records_total', 'Records an earlier process left on disk.', () => {
+    return spool.stats().recoveredRecords
+  })
   total('agnes_writer_stored_records_total', 'Records known to be in ClickHouse.', () => writer.stats().storedRecords)
   total('agnes_spool_quarantined_records_total', 'Acknowledged records set aside as damaged.', () => {
     return spool.stats().quarantinedRecords
@@ -99,6 +100,9 @@ export function createMetrics({ ingest, spool, writer, ring, nowNs }: MetricsOpt
     return oldestReceivedAtNs === undefined ? 0 : Math.max(0, Number(nowNs() - oldestReceivedAtNs) / 1e9)
   })
   level('agnes_spool_writable', '1 while a new request would be durable.', () => (spool.stats().failure ? 0 : 1))
+  level('agnes_spool_disk_free_bytes', 'Free on the disk of the spool; -1 where the system does not say.', () => {
+    return spool.stats().diskFreeBytes ?? -1
+  })
   level('agnes_writer_failing', '1 while ClickHouse does not take inserts.', () => (writer.stats().failure ? 1 : 0))
 
   level('agnes_ingest_keys', 'Keys that are known.', () => ring.stats().keys)

@@ -5,20 +5,35 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 /**
  * What happens to a request that `matches`:
  * `lose-request` the connection ends before the server has seen it; `lose-answer` the server has done its work, and the
- * client never hears of it.
+ * client never hears of it; `hold-…` the same, but the connection stays open; a ClickHouse error: the server has not seen it, and this is the answer.
  */
-export type Fault = 'lose-request' | 'lose-answer'
+export type Fault = 'lose-request' | 'lose-answer' | 'hold-request' | 'hold-answer' | ClickHouseFault
+
+export interface ClickHouseFault {
+  readonly code: number
+  /** Ends in the error's name, `(TYPE_MISMATCH)`, or clients do not read it as an error of ClickHouse's. */
+  readonly message: string
+  /** 500 unless said: an error after the first rows comes with 200. */
+  readonly status?: number
+  /** It is told in the body alone. */
+  readonly withoutHeader?: true
+}
 
 export interface FaultProxy {
   readonly url: string
   /** The next `times` requests whose URL or body contains `text` meet with the fault. */
   inject(fault: Fault, text: string, times?: number): void
+  /** Faults that requests have met with. */
+  met(): number
+  /** What is planned no longer happens. */
+  relieve(): void
   stop(): Promise<void>
 }
 
 export async function startFaultProxy(target: string): Promise<FaultProxy> {
   const { origin, pathname } = new URL(target)
   let planned: { fault: Fault; text: string }[] = []
+  let met = 0
 
   async function forward(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = []
@@ -27,8 +42,16 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
     const content = `${decodeURIComponent((request.url ?? '').replaceAll('+', ' '))}\n${body.toString('latin1')}`
     const plan = planned.find(({ text }) => content.includes(text))
     planned = planned.filter((one) => one !== plan)
+    if (plan !== undefined) met++
     if (plan?.fault === 'lose-request') {
       request.socket.destroy()
+      return
+    }
+    if (plan?.fault === 'hold-request') return
+    if (typeof plan?.fault === 'object') {
+      const { code, message, status = 500, withoutHeader } = plan.fault
+      response.writeHead(status, withoutHeader ? {} : { 'X-ClickHouse-Exception-Code': code })
+      response.end(`Code: ${code}. DB::Exception: ${message}`)
       return
     }
     const { 'transfer-encoding': _chunked, ...headers } = request.headers
@@ -42,6 +65,10 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
       answer.resume()
       await once(answer, 'end')
       request.socket.destroy()
+      return
+    }
+    if (plan?.fault === 'hold-answer') {
+      answer.resume()
       return
     }
     response.writeHead(answer.statusCode ?? 502, answer.headers)
@@ -59,6 +86,10 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
     url: `http://127.0.0.1:${address.port}${pathname}`,
     inject(fault, text, times = 1) {
       for (let i = 0; i < times; i++) planned.push({ fault, text })
+    },
+    met: () => met,
+    relieve() {
+      planned = []
     },
     async stop() {
       server.closeAllConnections()

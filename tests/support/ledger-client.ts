@@ -9,6 +9,8 @@ export interface LedgerClient {
   readonly acknowledged: ReadonlySet<string>
   /** Ends after the request under way is acknowledged. */
   stop(): Promise<void>
+  /** Ends without waiting for an answer. */
+  abandon(): void
 }
 
 export interface LedgerOptions {
@@ -25,13 +27,17 @@ export function startLedgerClient({ url, name, recordsARequest }: LedgerOptions)
   const issued = new Set<string>()
   const acknowledged = new Set<string>()
   let stopped = false
+  let abandoned = false
 
   async function run(): Promise<void> {
     for (let request = 0; !stopped; request++) {
       const ids = Array.from({ length: recordsARequest }, (_, i) => `${name}-${request}-${i}`)
       for (const id of ids) issued.add(id)
       const body = JSON.stringify({ resourceLogs: [{ scopeLogs: [{ logRecords: ids.map(record) }] }] })
-      while (!(await send(`${url}/v1/logs`, body))) await pause(retryPauseMs)
+      while (!(await send(`${url}/v1/logs`, body))) {
+        if (abandoned) return
+        await pause(retryPauseMs)
+      }
       for (const id of ids) acknowledged.add(id)
     }
   }
@@ -43,6 +49,10 @@ export function startLedgerClient({ url, name, recordsARequest }: LedgerOptions)
     stop() {
       stopped = true
       return done
+    },
+    abandon() {
+      stopped = true
+      abandoned = true
     },
   }
 }

@@ -1,13 +1,18 @@
 /** The real processes, as `agnes up` starts them: engine and gateway, killed and started again as a test pleases. */
-import { type ChildProcess, fork } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 
-const main = path.resolve(import.meta.dirname, '../../cli/dist/main.js')
+const builtMain = path.resolve(import.meta.dirname, '../../cli/dist/main.js')
 
 export interface Service {
   readonly url: string
+  readonly pid: number
+  /** Settles when it has ended, for whatever reason. */
+  readonly ended: Promise<unknown>
   /** Of the gateway; 0 for others. */
   readonly grpcPort: number
   /** What it has written to standard error. */
@@ -18,19 +23,34 @@ export interface Service {
   stop(): Promise<number | null>
 }
 
+export interface ServiceOptions {
+  /** Another build of the command. */
+  readonly main?: string
+  /** A program with its arguments that the command runs under. */
+  readonly under?: readonly string[]
+  /** On top of the instance's environment. */
+  readonly env?: NodeJS.ProcessEnv
+}
+
 /** Starts `agnes <command>` and resolves when it says that it serves. */
-export async function startService(command: 'engine' | 'gateway', env: NodeJS.ProcessEnv): Promise<Service> {
-  const child = fork(main, [command], {
-    env: { PATH: process.env.PATH ?? '', ...env },
+export async function startService(
+  command: 'engine' | 'gateway',
+  env: NodeJS.ProcessEnv,
+  { main = builtMain, under = [], env: more = {} }: ServiceOptions = {},
+): Promise<Service> {
+  const [program = '', ...args] = [...under, process.execPath, main, command]
+  // The channel to us is an open file: it goes through whatever program stands between.
+  const child = spawn(program, args, {
+    env: { PATH: process.env.PATH ?? '', ...env, ...more },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    // The test runner's own flags (conditions that resolve to sources) are not for what was built.
-    execArgv: [],
   })
+  const ended = once(child, 'exit')
   let errors = ''
   child.stderr?.on('data', (chunk: Buffer) => {
     errors += chunk.toString()
   })
   const { url, grpcPort = 0 } = await new Promise<{ url: string; grpcPort?: number }>((resolve, reject) => {
+    child.once('error', reject)
     child.once('exit', (code, signal) => reject(new Error(`agnes ${command} ended (${code ?? signal}): ${errors}`)))
     child.on(
       'message',
@@ -40,12 +60,42 @@ export async function startService(command: 'engine' | 'gateway', env: NodeJS.Pr
       },
     )
   })
+  const pid = under.length === 0 ? (child.pid ?? 0) : childOf(child.pid ?? 0)
   return {
     url,
     grpcPort,
+    pid,
+    ended,
     stderr: () => errors,
-    kill: () => end(child, 'SIGKILL').then(() => {}),
+    async kill() {
+      // Who runs under another program would live on without it.
+      if (pid !== child.pid) signalIfAlive(pid, 'SIGKILL')
+      await end(child, 'SIGKILL')
+      // What it held, such as the lock on its directory, is free when its last thread has ended.
+      while (isAlive(pid)) await pause(5)
+    },
     stop: () => end(child, 'SIGTERM'),
+  }
+}
+
+function childOf(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0])
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function signalIfAlive(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // It has ended.
   }
 }
 

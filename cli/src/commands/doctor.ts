@@ -182,6 +182,7 @@ async function gateway(otlpUrl: string, config: Config): Promise<Finding> {
       /** Missing where we may not see details. */
       backlogRecords?: number
       spoolFailure?: string
+      spoolWarning?: string
       clickhouseFailure?: string
     }>(`${otlpUrl}/healthz`, config)
     const check = 'gateway'
@@ -200,6 +201,14 @@ async function gateway(otlpUrl: string, config: Config): Promise<Finding> {
     if (health.backlogRecords === undefined) {
       const detail = health.ready ? `${otlpUrl}; it tells details only with a key` : `${otlpUrl} refuses our admin key`
       return { check, status: 'warning', detail, advice: 'see "agnes keys list", and AGNES_DATA_DIR/admin.key' }
+    }
+    if (health.spoolWarning !== undefined) {
+      return {
+        check,
+        status: 'warning',
+        detail: health.spoolWarning,
+        advice: 'make room on the disk of the data directory',
+      }
     }
     return { check, status: 'ok', detail: `${otlpUrl}, ${health.backlogRecords} records waiting` }
   } catch (error) {

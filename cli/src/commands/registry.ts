@@ -9,6 +9,7 @@ import { registerGateway } from './gateway.ts'
 import { registerHealth } from './health.ts'
 import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
+import { registerSpool } from './spool.ts'
 import { registerSql } from './sql.ts'
 import { registerTenants } from './tenants.ts'
 import { registerUp } from './up.ts'
@@ -22,6 +23,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerKeys,
   registerTenants,
   registerDoctor,
+  registerSpool,
   registerEngine,
   registerGateway,
   registerMigrate,

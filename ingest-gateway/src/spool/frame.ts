@@ -75,6 +75,8 @@ export function isFirstFormat(start: Buffer): boolean {
 }
 
 export interface FrameHeader {
+  /** Version of the format: 1 knows nothing of redaction. */
+  readonly format: 1 | 2
   readonly seq: bigint
   readonly batchId: string
   readonly tenant: string
@@ -155,6 +157,7 @@ export function decodeFrameHeader(bytes: Buffer): FrameHeader | undefined {
   let idsAt = tenantEnd
   while ((bytes[idsAt] as number) > 0x7f) idsAt++
   return {
+    format: 2,
     payloadBytes: bytes.readUInt32LE(12),
     payloadCrc: bytes.readUInt32LE(16),
     records: bytes.readUInt32LE(20),
@@ -176,6 +179,7 @@ function decodeFirstHeader(bytes: Buffer): FrameHeader | undefined {
   if (tenantBytes > maxTenantBytes || bytes.length < headerBytes) return undefined
   if (crc32(bytes.subarray(8, headerBytes)) !== bytes.readUInt32LE(4)) return undefined
   return {
+    format: 1,
     payloadBytes: bytes.readUInt32LE(8),
     payloadCrc: bytes.readUInt32LE(12),
     records: bytes.readUInt32LE(16),

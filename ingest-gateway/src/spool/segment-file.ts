@@ -8,6 +8,26 @@ export function segmentName(firstSeq: bigint): string {
   return `seg-${firstSeq.toString(16).padStart(16, '0')}.rowbinary`
 }
 
+/** In the spool directory: what was set aside, and what is to be tried again. */
+export const quarantineDirectory = 'quarantine'
+export const redriveDirectory = 'redrive'
+
+/** Frames that ClickHouse refused, in `quarantine/`: a file like a segment, named by its first record. */
+export function refusedName(firstSeq: bigint): string {
+  return segmentName(firstSeq).replace('seg-', 'refused-')
+}
+
+/** The segment that a refused file becomes when it is driven again; undefined for any other file. */
+export function segmentOfRefused(name: string): string | undefined {
+  const segment = name.replace(/^refused-/, 'seg-')
+  return segment !== name && firstSeqOf(segment) !== undefined ? segment : undefined
+}
+
+/** Why they were refused. */
+export function reasonsName(refused: string): string {
+  return refused.replace(/rowbinary$/, 'json')
+}
+
 /** The sequence number in a segment's name; undefined for any other file. */
 export function firstSeqOf(name: string): bigint | undefined {
   const match = /^seg-([0-9a-f]{16})\.rowbinary$/.exec(name)
@@ -24,6 +44,8 @@ export interface Damage {
   readonly offset: number
   readonly length: number
   readonly reason: 'torn tail' | 'damaged header' | 'damaged payload'
+  /** Records it held, as far as its header says. */
+  readonly records: number
 }
 
 export interface Scan {
@@ -44,18 +66,23 @@ export function scanSegment(bytes: Buffer): Scan {
     const header = decodeFrameHeader(bytes.subarray(at))
     if (header === undefined) {
       const next = nextHeader(bytes, at + 1)
-      damages.push({ offset: at, length: next - at, reason: next === bytes.length ? 'torn tail' : 'damaged header' })
+      const reason = next === bytes.length ? 'torn tail' : 'damaged header'
+      damages.push({ offset: at, length: next - at, reason, records: 0 })
       at = next
       continue
     }
+    const { records } = header
     const payloadAt = at + header.headerBytes
     const end = payloadAt + header.payloadBytes
     if (end > bytes.length) {
-      damages.push({ offset: at, length: bytes.length - at, reason: 'torn tail' })
+      damages.push({ offset: at, length: bytes.length - at, reason: 'torn tail', records })
       break
     }
     if (crc32(bytes.subarray(payloadAt, end)) === header.payloadCrc) frames.push({ ...header, offset: at })
-    else damages.push({ offset: at, length: end - at, reason: end === bytes.length ? 'torn tail' : 'damaged payload' })
+    else {
+      const reason = end === bytes.length ? 'torn tail' : 'damaged payload'
+      damages.push({ offset: at, length: end - at, reason, records })
+    }
     at = end
   }
   return { frames, damages }

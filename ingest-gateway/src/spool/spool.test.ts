@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { nodeFs, type SpoolFile, type SpoolFs } from './file-system.ts'
 import { decodeFrameHeader } from './frame.ts'
 import { scanSegment } from './segment-file.ts'
 import { openSpool, type Spool, type SpoolRequest } from './spool.ts'
@@ -239,6 +240,106 @@ describe('bit rot', () => {
     )
   })
 })
+
+describe('P18: a start with a backlog', () => {
+  /** Counts what is read. */
+  function counting(): { fs: SpoolFs; bytes(): number } {
+    let bytes = 0
+    const fs: SpoolFs = {
+      ...nodeFs,
+      openAtStartup(file) {
+        const source = nodeFs.openAtStartup(file)
+        return {
+          size: source.size,
+          close: source.close,
+          read(buffer, position) {
+            const read = source.read(buffer, position)
+            bytes += read
+            return read
+          },
+        }
+      },
+      async open(file, purpose) {
+        const handle = await nodeFs.open(file, purpose)
+        return {
+          ...whole(handle),
+          async read(buffer, offset, length, position) {
+            const read = await handle.read(buffer, offset, length, position)
+            bytes += read.bytesRead
+            return read
+          },
+        }
+      },
+    }
+    return { fs, bytes: () => bytes }
+  }
+
+  const whole = (handle: SpoolFile): SpoolFile => ({
+    writev: (parts, position) => handle.writev(parts, position),
+    read: (buffer, offset, length, position) => handle.read(buffer, offset, length, position),
+    datasync: () => handle.datasync(),
+    truncate: (length) => handle.truncate(length),
+    stat: () => handle.stat(),
+    close: () => handle.close(),
+  })
+
+  /** @returns the segments' files, oldest first */
+  async function fill(segmentCount: number, framesEach: number, payloadBytes: number): Promise<string[]> {
+    const spool = await open({ segmentBytes: framesEach * payloadBytes, sealAfterMs: 60_000 })
+    for (let i = 0; i < segmentCount * framesEach; i++) {
+      const receivedAtNs = noon + BigInt(i) * 60_000_000_000n
+      await spool.append(request(`${i} `.padEnd(payloadBytes, 'x'), { receivedAtNs, records: 2 }))
+    }
+    await spool.close()
+    return (await segments()).map((name) => path.join(directory, name))
+  }
+
+  test('reads the newest segment and the headers of the others, and counts them all', async () => {
+    await fill(20, 4, 100_000)
+    const { fs, bytes } = counting()
+    const spool = await openSpool({ directory, sealAfterMs: 1, fs })
+    opened.push(spool)
+    expect(spool.stats()).toMatchObject({ backlogRecords: 160, recoveredRecords: 160 })
+    expect(bytes()).toBeLessThan(5 * 100_000 + 80 * 4_200)
+    // A minute a request: those of the last ten minutes and the one on the edge.
+    expect(spool.recoveredHashes).toHaveLength(11)
+  })
+
+  test('finds rot in an older segment before it is stored: the frame is set aside, and the account closes', async () => {
+    const [first = ''] = await fill(3, 4, 1_000)
+    const bytes = await readFile(first)
+    await writeFile(first, flipped(bytes, 1_500))
+    const spool = await open()
+    expect(spool.stats()).toMatchObject({ backlogRecords: 24, quarantinedRecords: 0 })
+    const segment = await spool.nextSealed()
+    if (segment === undefined) throw new Error('no segment')
+    const checked = await spool.recheck(segment)
+    expect(checked).toMatchObject({
+      records: 6,
+      ranges: [
+        [1n, 3n],
+        [5n, 9n],
+      ],
+    })
+    expect(spool.stats()).toMatchObject({ backlogRecords: 22, quarantinedRecords: 2, recoveredRecords: 24 })
+    expect((await payloads(checked.path)).map((text) => text.slice(0, 2))).toEqual(['0 ', '2 ', '3 '])
+  })
+
+  test('sets aside a damaged header and a cut end of an older segment at once', async () => {
+    const [first = '', second = ''] = await fill(4, 4, 1_000)
+    await writeFile(first, flipped(await readFile(first), 20))
+    await writeFile(second, (await readFile(second)).subarray(0, -7))
+    const spool = await open()
+    expect(spool.stats()).toMatchObject({ backlogRecords: 28, quarantinedFrames: 2 })
+    expect(await readdir(path.join(directory, 'quarantine'))).toHaveLength(2)
+  })
+})
+
+const flipped = (bytes: Buffer, at: number): Buffer => {
+  const copy = Buffer.from(bytes)
+  copy[at] = (copy[at] ?? 0) ^ 1
+  return copy
+}
 
 test('a directory that cannot be written is refused with its name and what to do', async () => {
   const file = path.join(directory, 'a-file')

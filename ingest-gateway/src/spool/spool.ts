@@ -8,12 +8,30 @@
  * - One segment is one batch: one INSERT, one batch id, one receive day (the table's partition key).
  */
 import { randomFillSync } from 'node:crypto'
-import { constants, type FileHandle, mkdir, open, readdir, readFile, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { UserError } from '@agnes/config'
+import {
+  makeDurableDirectory,
+  nodeFs,
+  readWhole,
+  replaceFile,
+  type SpoolFile,
+  type SpoolFs,
+  unfinished,
+  writeAll,
+  writeDurably,
+} from './file-system.ts'
 import { encodeFrameHeader } from './frame.ts'
-import { type RecoveredSegment, recoverSegment, replaceFile } from './recovery.ts'
-import { firstSeqOf, segmentPath } from './segment-file.ts'
+import { recoverSegment, type Stock, takeOutRefused, takeStock } from './recovery.ts'
+import { watchRoom } from './room.ts'
+import {
+  type FoundFrame,
+  quarantineDirectory,
+  redriveDirectory,
+  scanSegment,
+  segmentOfRefused,
+  segmentPath,
+} from './segment-file.ts'
 
 export interface SpoolOptions {
   /** Created with mode 0700 if missing. */
@@ -24,6 +42,9 @@ export interface SpoolOptions {
   readonly sealAfterMs?: number
   /** Requests that wait for their fdatasync may hold this many bytes; more are refused. */
   readonly maxPendingBytes?: number
+  /** The spool may grow to this; without it, to what the disk allows. */
+  readonly maxBytes?: number | undefined
+  readonly fs?: SpoolFs
   readonly log?: (line: string) => void
 }
 
@@ -52,6 +73,20 @@ export interface SealedSegment {
   readonly lastReceivedAtNs: bigint
   /** It was there when this process started: an earlier one may have stored it already. */
   readonly recovered: boolean
+  /** Sequence numbers of its records, in order. One range, unless frames were set aside. */
+  readonly ranges: readonly SeqRange[]
+}
+
+/** From a sequence number up to, not including, another. */
+export type SeqRange = readonly [bigint, bigint]
+
+/** A frame that ClickHouse does not take, and its reason. */
+export interface RefusedFrame {
+  readonly frame: FoundFrame
+  /** ClickHouse's number and name of the error. */
+  readonly code: string
+  readonly type: string
+  readonly message: string
 }
 
 /** The spool can't make a write durable; the caller answers 503 and the client tries again. */
@@ -74,7 +109,22 @@ export interface Spool {
    * @throws the file system's errors
    */
   recheck(segment: SealedSegment): Promise<SealedSegment>
-  /** Request hashes of everything that was on disk at the start. */
+  /** The frames of a segment, in order. @throws the file system's errors */
+  framesOf(segment: SealedSegment): Promise<readonly FoundFrame[]>
+  /**
+   * Takes out of a segment what ClickHouse refuses for its content: it stays in `quarantine/` with the reason beside it.
+   * @param left frames that stay in the segment; all others are stored
+   * @returns what is left of the segment
+   * @throws the file system's errors: then all is as before
+   */
+  setAside(
+    segment: SealedSegment,
+    refused: readonly RefusedFrame[],
+    left: readonly FoundFrame[],
+  ): Promise<SealedSegment>
+  /** Lets others go first. @returns false if there are none */
+  postpone(segment: SealedSegment): Promise<boolean>
+  /** Request hashes of what was on disk at the start and had come in its last ten minutes, oldest first. */
   readonly recoveredHashes: readonly Uint8Array[]
   stats(): SpoolStats
   /** Waits for appends under way, then closes. What is on disk stays. */
@@ -89,15 +139,19 @@ export interface SpoolStats {
   readonly oldestReceivedAtNs: bigint | undefined
   /** Why nothing can be written right now; undefined when all is well. */
   readonly failure: string | undefined
+  /** What will make writing fail; undefined while nothing is in sight. */
+  readonly warning: string | undefined
+  /** On the disk of the spool; undefined where the system does not say. */
+  readonly diskFreeBytes: number | undefined
   readonly quarantinedFrames: number
   /** Acknowledged records that were set aside as damaged since the start. */
   readonly quarantinedRecords: number
-  /** Records an earlier process left on disk. */
+  /** Records an earlier process left on disk; an estimate while a large backlog is not read back yet. */
   readonly recoveredRecords: number
 }
 
 interface ActiveSegment {
-  readonly file: FileHandle
+  readonly file: SpoolFile
   readonly path: string
   readonly batchId: string
   bytes: number
@@ -115,6 +169,8 @@ interface Waiting {
 }
 
 const dayNs = 86_400_000_000_000n
+/** How long a disk that is full, or well again, goes unnoticed at most. Milliseconds. */
+const lookEveryMs = 1_000
 /** One fdatasync carries at most this many bytes, so that the first of a long queue does not wait for the last. */
 const maxGroupBytes = 8 * 1024 * 1024
 
@@ -124,17 +180,19 @@ const maxGroupBytes = 8 * 1024 * 1024
  * @throws UserError if the directory can't be created or written
  */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
-  const { directory, log = () => {} } = options
+  const { directory, fs = nodeFs, log = () => {} } = options
   const segmentBytes = options.segmentBytes ?? 32 * 1024 * 1024
   const sealAfterMs = options.sealAfterMs ?? 1_000
   const maxPendingBytes = options.maxPendingBytes ?? 64 * 1024 * 1024
 
-  const recovered = await takeStock(directory, log)
+  const recovered = await takeStockOf(fs, directory, log)
   const sealed: SealedSegment[] = recovered.segments.filter((segment) => segment.records > 0)
+  /** Segments whose records are not counted yet, with what is assumed. */
+  const estimated = new Set<SealedSegment>(recovered.segments.filter((segment) => segment.estimated))
   const recoveredHashes = recovered.segments.flatMap((segment) => segment.requestHashes)
   let nextSeq = recovered.nextSeq
   let backlogBytes = sum(sealed, (segment) => segment.bytes)
-  const recoveredRecords = sum(sealed, (segment) => segment.records)
+  let recoveredRecords = sum(sealed, (segment) => segment.records)
   let backlogRecords = recoveredRecords
   let { quarantinedFrames } = recovered
   let quarantinedRecords = 0
@@ -145,15 +203,33 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   let waiting: Waiting[] = []
   let waitingBytes = 0
   let committing: Promise<void> | undefined
-  let active = await createSegment(directory, nextSeq)
+  let active = await createSegment(fs, directory, nextSeq)
   let failure: string | undefined
   let closed = false
   let taker: ((segment: SealedSegment | undefined) => void) | undefined
   let sealTimer: NodeJS.Timeout | undefined
+  const room = await watchRoom({
+    fs,
+    directory,
+    maxBytes: options.maxBytes,
+    heldBytes: () => backlogBytes + waitingBytes,
+    log,
+  })
+  const lookAfterDisk = setInterval(() => {
+    void room.look().then(() => {
+      if (failure !== undefined && !closed) probe()
+    })
+    adopting ??= adoptRedriven()
+      .catch((error: Error) => log(`spool: what is to be stored again cannot be taken: ${error.message}`))
+      .finally(() => {
+        adopting = undefined
+      })
+  }, lookEveryMs).unref()
+  let adopting: Promise<void> | undefined
 
   // Segments that held nothing: their names were the floor of the sequence, which the new active one is now.
   for (const empty of recovered.segments) {
-    if (empty.records === 0 && empty.path !== active.path) await unlink(empty.path)
+    if (empty.records === 0 && empty.path !== active.path) await fs.unlink(empty.path)
   }
 
   function append(request: SpoolRequest): Promise<void> {
@@ -161,6 +237,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     if (waitingBytes + request.payload.length > maxPendingBytes && waiting.length > 0) {
       return Promise.reject(new SpoolUnavailableError('more is arriving than the disk can take'))
     }
+    const refusal = room.refusal(request.payload.length)
+    if (refusal !== undefined) return Promise.reject(new SpoolUnavailableError(refusal))
     return new Promise((resolve, reject) => {
       waiting.push({ request, resolve, reject })
       waitingBytes += request.payload.length
@@ -169,10 +247,14 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   }
 
   function kick(): void {
-    committing ??= commitAll().finally(() => {
-      committing = undefined
-      if (waiting.length > 0) kick()
-    })
+    committing ??= commitAll().finally(committed)
+  }
+
+  function committed(): void {
+    committing = undefined
+    if (waiting.length > 0) kick()
+    // A taker that came while this was ending found a segment that is due, and could not seal it.
+    else if (taker !== undefined && !closed) armSealTimer()
   }
 
   async function commitAll(): Promise<void> {
@@ -184,7 +266,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
         if (suspect) await abandonSegment()
         await rotateIfNeeded(group)
         await commit(group)
-        failure = undefined
+        wellAgain()
         for (const { resolve } of group) resolve()
       } catch (error) {
         report(error as Error)
@@ -237,6 +319,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       if (request.receivedAtNs < active.firstReceivedAtNs) active.firstReceivedAtNs = request.receivedAtNs
       if (request.receivedAtNs > active.lastReceivedAtNs) active.lastReceivedAtNs = request.receivedAtNs
     }
+    room.wrote(bytes)
     active.bytes += bytes
     active.records += records
     nextSeq += BigInt(records)
@@ -256,11 +339,18 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
   async function seal(): Promise<void> {
     if (suspect) return abandonSegment()
-    const next = await createSegment(directory, nextSeq)
-    await active.file.close()
-    const { path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs } = active
+    const next = await createSegment(fs, directory, nextSeq)
+    await active.file.close().catch(() => {}) // everything in it was synced
+    const segment = sealedFrom(active, false)
     active = next
-    offer({ path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs, recovered: false })
+    offer(segment)
+  }
+
+  /** Everything in the active segment follows on its first record, up to the next number to be given. */
+  function sealedFrom(from: ActiveSegment, recovered: boolean): SealedSegment {
+    const { path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs } = from
+    const ranges: SeqRange[] = [[nextSeq - BigInt(records), nextSeq]]
+    return { path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs, recovered, ranges }
   }
 
   function offer(segment: SealedSegment): void {
@@ -279,12 +369,13 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
    */
   async function abandonSegment(): Promise<void> {
     await cutOff(active)
-    const { file: handle, path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs } = active
-    active = await createSegment(directory, nextSeq)
+    const { file: handle } = active
+    // As if it were an earlier process's: the writer looks it up before it inserts it.
+    const segment = sealedFrom(active, true)
+    active = await createSegment(fs, directory, nextSeq)
     suspect = false
     await handle.close().catch(() => {})
-    // As if it were an earlier process's: the writer looks it up before it inserts it.
-    if (bytes > 0) offer({ path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs, recovered: true })
+    if (segment.bytes > 0) offer(segment)
   }
 
   function report({ message }: Error): void {
@@ -292,42 +383,55 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     failure = message
   }
 
-  /** Refused requests must not be stored later: their clients send them again. */
+  function wellAgain(): void {
+    if (failure !== undefined) log('spool: it can be written again')
+    failure = undefined
+  }
+
+  /** A load balancer sends nothing while we are not ready: nothing but this would tell that the disk is well again. */
+  function probe(): void {
+    if (committing !== undefined) return
+    committing = tryDisk().then(wellAgain, report).finally(committed)
+  }
+
+  async function tryDisk(): Promise<void> {
+    if (suspect) await abandonSegment()
+    const file = path.join(directory, `probe${unfinished}`)
+    await writeDurably(fs, file, [Buffer.alloc(4_096)])
+    await fs.unlink(file)
+  }
+
+  /** Refused requests must not be stored later, not after a crash either: their clients send them again. */
   async function cutOff({ file, path: name, bytes }: ActiveSegment): Promise<void> {
     try {
       await file.truncate(bytes)
+      await file.datasync()
     } catch {
-      const content = await readFile(name)
+      const content = await readWhole(fs, name)
       if (content.length < bytes) throw new Error(`${path.basename(name)} is shorter than what was acknowledged`)
-      await replaceFile(name, [content.subarray(0, bytes)])
+      await replaceFile(fs, name, [content.subarray(0, bytes)])
     }
   }
 
-  function armSealTimer(): void {
+  function armSealTimer(afterMs = Math.max(0, sealAfterMs - (performance.now() - active.startedAtMs))): void {
     if (sealTimer !== undefined || active.bytes === 0) return
-    const age = performance.now() - active.startedAtMs
-    sealTimer = setTimeout(
-      () => {
-        sealTimer = undefined
-        if (!closed && sealIsDue()) sealNow()
-        else if (!closed && taker !== undefined) armSealTimer()
-      },
-      Math.max(0, sealAfterMs - age) + 1,
-    )
+    sealTimer = setTimeout(() => {
+      sealTimer = undefined
+      if (!closed && sealIsDue()) sealNow()
+      else if (!closed && taker !== undefined) armSealTimer()
+    }, afterMs + 1)
   }
 
   /** Seals between two commits. */
   function sealNow(): void {
-    if (committing !== undefined) return // the commit under way ends with rotateIfNeeded or arms the timer again
+    if (committing !== undefined) return // what is under way arms the timer when it ends
     committing = seal()
       .catch((error: Error) => {
-        failure = error.message
-        log(`spool: cannot start a new segment: ${error.message}`)
+        report(error)
+        // Without another request nothing else would try again.
+        if (!closed) armSealTimer(sealAfterMs)
       })
-      .finally(() => {
-        committing = undefined
-        if (waiting.length > 0) kick()
-      })
+      .finally(committed)
   }
 
   function nextSealed(): Promise<SealedSegment | undefined> {
@@ -345,7 +449,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   }
 
   async function remove(segment: SealedSegment): Promise<void> {
-    await unlink(segment.path).catch((error: NodeJS.ErrnoException) => {
+    await fs.unlink(segment.path).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error
     })
     inFlight.delete(segment)
@@ -353,22 +457,93 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     backlogRecords -= segment.records
   }
 
-  async function recheck(segment: SealedSegment): Promise<SealedSegment> {
-    const checked = await recoverSegment(segment.path, path.join(directory, 'quarantine'), log)
+  /** One at a time, so that no more than one segment is in memory. */
+  let rechecking: Promise<unknown> = Promise.resolve()
+  function recheck(segment: SealedSegment): Promise<SealedSegment> {
+    const checked = rechecking.then(() => readBack(segment))
+    rechecking = checked.catch(() => {})
+    return checked
+  }
+
+  async function readBack(segment: SealedSegment): Promise<SealedSegment> {
+    const checked = await recoverSegment(fs, segment.path, path.join(directory, quarantineDirectory), log, {})
     inFlight.delete(segment)
     inFlight.add(checked)
     backlogBytes += checked.bytes - segment.bytes
     backlogRecords += checked.records - segment.records
     quarantinedFrames += checked.quarantinedFrames
-    quarantinedRecords += segment.records - checked.records
+    if (estimated.delete(segment)) {
+      recoveredRecords += checked.records + checked.quarantinedRecords - segment.records
+      quarantinedRecords += checked.quarantinedRecords
+    } else quarantinedRecords += segment.records - checked.records
     return checked
   }
 
+  async function framesOf(segment: SealedSegment): Promise<readonly FoundFrame[]> {
+    return scanSegment(await readWhole(fs, segment.path)).frames
+  }
+
+  async function setAside(
+    segment: SealedSegment,
+    refused: readonly RefusedFrame[],
+    left: readonly FoundFrame[],
+  ): Promise<SealedSegment> {
+    const rest = await takeOutRefused(fs, segment, path.join(directory, quarantineDirectory), refused, left, log)
+    inFlight.delete(segment)
+    inFlight.add(rest)
+    backlogBytes += rest.bytes - segment.bytes
+    backlogRecords += rest.records - segment.records
+    quarantinedFrames += refused.length
+    quarantinedRecords += sum(refused, ({ frame }) => frame.records)
+    return rest
+  }
+
+  async function postpone(segment: SealedSegment): Promise<boolean> {
+    // Those who wait may be in the active segment, which nobody asks for while every inserter is busy.
+    if (sealed.length === 0 && active.bytes > 0) {
+      while (committing !== undefined) await committing
+      if (active.bytes > 0 && !closed) sealNow()
+      await committing
+    }
+    if (sealed.length === 0 || closed) return false
+    inFlight.delete(segment)
+    // What was tried is uncertain: it is looked up before the next insert. (One that is estimated is recovered already.)
+    sealed.push(segment.recovered ? segment : { ...segment, recovered: true })
+    return true
+  }
+
+  /**
+   * Frames that were set aside and are to be tried again: `agnes spool redrive` moved them here. They come in as they
+   * were, under their batch and sequence, so that the look-up finds any of them that is stored already.
+   */
+  async function adoptRedriven(): Promise<void> {
+    const from = path.join(directory, redriveDirectory)
+    const names = await fs.list(from).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return []
+      throw error
+    })
+    const taken = new Set([active, ...sealed, ...inFlight].map((segment) => path.basename(segment.path)))
+    for (const name of names) {
+      const segmentName = segmentOfRefused(name)
+      // The segment they came from may be there still.
+      if (segmentName === undefined || taken.has(segmentName) || closed) continue
+      const file = path.join(directory, segmentName)
+      await fs.rename(path.join(from, name), file)
+      await fs.syncDirectory(directory)
+      await fs.syncDirectory(from)
+      const segment = await recoverSegment(fs, file, path.join(directory, quarantineDirectory), log, {})
+      log(`spool: ${segment.records} records that were set aside are tried again`)
+      backlogBytes += segment.bytes
+      backlogRecords += segment.records
+      recoveredRecords += segment.records
+      offer(segment)
+    }
+  }
+
   function oldestReceivedAtNs(): bigint | undefined {
-    const waiting = sealed[0] ?? (active.bytes > 0 ? active : undefined)
-    let oldest = waiting?.firstReceivedAtNs
-    for (const { firstReceivedAtNs } of inFlight) {
-      if (oldest === undefined || firstReceivedAtNs < oldest) oldest = firstReceivedAtNs
+    let oldest: bigint | undefined
+    for (const { bytes, firstReceivedAtNs } of [active, ...sealed, ...inFlight]) {
+      if (bytes > 0 && (oldest === undefined || firstReceivedAtNs < oldest)) oldest = firstReceivedAtNs
     }
     return oldest
   }
@@ -377,9 +552,12 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     if (closed) return
     closed = true
     clearTimeout(sealTimer)
+    clearInterval(lookAfterDisk)
     while (committing !== undefined) await committing
+    await adopting
     taker?.(undefined)
     taker = undefined
+    if (suspect) await abandonSegment().catch(report)
     await active.file.close().catch(() => {})
   }
 
@@ -388,13 +566,18 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     nextSealed,
     remove,
     recheck,
+    framesOf,
+    setAside,
+    postpone,
     recoveredHashes,
     stats: () => ({
       backlogBytes,
       backlogRecords,
       backlogSegments: sealed.length + inFlight.size + (active.bytes > 0 ? 1 : 0),
       oldestReceivedAtNs: oldestReceivedAtNs(),
-      failure,
+      failure: failure ?? room.refusal(0),
+      warning: room.warning(),
+      diskFreeBytes: room.freeBytes(),
       quarantinedFrames,
       quarantinedRecords,
       recoveredRecords,
@@ -403,17 +586,10 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   }
 }
 
-interface Stock {
-  readonly segments: readonly RecoveredSegment[]
-  readonly nextSeq: bigint
-  readonly quarantinedFrames: number
-}
-
-async function takeStock(directory: string, log: (line: string) => void): Promise<Stock> {
-  let names: string[]
+async function takeStockOf(fs: SpoolFs, directory: string, log: (line: string) => void): Promise<Stock> {
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
-    names = await readdir(directory)
+    await makeDurableDirectory(fs, directory)
+    return await takeStock(fs, directory, log)
   } catch (error) {
     throw new UserError(`cannot use the spool directory ${directory}: ${(error as Error).message}`, {
       code: 'spool_directory',
@@ -421,28 +597,18 @@ async function takeStock(directory: string, log: (line: string) => void): Promis
       cause: error,
     })
   }
-  const found = names
-    .map((name) => ({ file: path.join(directory, name), firstSeq: firstSeqOf(name) }))
-    .filter((entry): entry is { file: string; firstSeq: bigint } => entry.firstSeq !== undefined)
-    .sort((a, b) => (a.firstSeq < b.firstSeq ? -1 : 1))
-  const segments: RecoveredSegment[] = []
-  let nextSeq = 1n
-  let quarantinedFrames = 0
-  for (const { file, firstSeq } of found) {
-    const segment = await recoverSegment(file, path.join(directory, 'quarantine'), log)
-    segments.push(segment)
-    quarantinedFrames += segment.quarantinedFrames
-    const after = segment.nextSeq ?? firstSeq
-    if (after > nextSeq) nextSeq = after
-  }
-  return { segments, nextSeq, quarantinedFrames }
 }
 
-async function createSegment(directory: string, firstSeq: bigint): Promise<ActiveSegment> {
+async function createSegment(fs: SpoolFs, directory: string, firstSeq: bigint): Promise<ActiveSegment> {
   const file = segmentPath(directory, firstSeq)
-  // Not O_EXCL: after a start without traffic, or a failed first write, the same name stands there without a valid frame.
-  const handle = await open(file, constants.O_CREAT | constants.O_TRUNC | constants.O_RDWR, 0o600)
-  await syncDirectory(directory)
+  // May be there: after a start without traffic, or a failed first write, the name stands without a valid frame.
+  const handle = await fs.open(file, 'create')
+  try {
+    await fs.syncDirectory(directory)
+  } catch (error) {
+    await handle.close().catch(() => {})
+    throw error
+  }
   return {
     file: handle,
     path: file,
@@ -452,33 +618,6 @@ async function createSegment(directory: string, firstSeq: bigint): Promise<Activ
     firstReceivedAtNs: 0n,
     lastReceivedAtNs: 0n,
     startedAtMs: 0,
-  }
-}
-
-/** A file's name is durable only after its directory was synced. */
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, constants.O_RDONLY)
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
-
-/** writev at a position, going on after short writes. */
-async function writeAll(file: FileHandle, parts: readonly Uint8Array[], position: number): Promise<void> {
-  let rest = parts.slice()
-  let at = position
-  while (rest.length > 0) {
-    // IOV_MAX is 1024 on Linux.
-    const { bytesWritten } = await file.writev(rest.slice(0, 1000), at)
-    at += bytesWritten
-    let left = bytesWritten
-    let whole = 0
-    while (whole < rest.length && left >= (rest[whole] as Uint8Array).length)
-      left -= (rest[whole++] as Uint8Array).length
-    rest = rest.slice(whole)
-    if (left > 0) rest[0] = (rest[0] as Uint8Array).subarray(left)
   }
 }
 

@@ -6,9 +6,12 @@
  */
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
+import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { type ClickHouseClient, ClickHouseError, type ClickHouseSettings } from '@clickhouse/client'
 import { groupColumnNames, recordColumnNames } from '../otlp/layout.ts'
 import { firstFrameStructure, frameStructure, isFirstFormat } from '../spool/frame.ts'
+import type { FoundFrame } from '../spool/segment-file.ts'
 import type { SealedSegment } from '../spool/spool.ts'
 
 /** How ClickHouse gets at a segment: the embedded engine opens the file itself, a server is sent the bytes. */
@@ -18,6 +21,8 @@ export type InsertOutcome =
   | { readonly kind: 'stored' }
   /** Nothing was written: try again. */
   | { readonly kind: 'refused'; readonly cause: Error }
+  /** Nothing was written, and a value in it may be why: no other attempt will do better. */
+  | { readonly kind: 'content'; readonly cause: ClickHouseError }
   /** It may or may not have been written: look before trying again. */
   | { readonly kind: 'uncertain'; readonly cause: Error }
 
@@ -89,25 +94,24 @@ export async function insertSegment(
   const insert = `INSERT INTO otel_logs (${columns.join(', ')})`
   const clickhouse_settings: ClickHouseSettings = {
     ...insertSettings,
-    insert_deduplication_token: mode === 'missing' ? `${segment.batchId}-missing` : segment.batchId,
+    insert_deduplication_token: tokenOf(segment, mode),
   }
   try {
     const format = await formatOf(segment.path)
     if (transport === 'file') {
       const source = `file({path:String}, 'RowBinary', '${structures[format]}')`
-      await client.command({
+      await execute(client, {
         query: `${insert} ${selectFrom(source, format, where)}`,
         query_params: { path: segment.path, ...(mode === 'missing' ? { batch: segment.batchId } : {}) },
         clickhouse_settings,
       })
     } else {
-      const { stream } = await client.exec({
+      await execute(client, {
         query: `${insert} ${selectFrom(`input('${structures[format]}')`, format, where)} FORMAT RowBinary`,
         values: createReadStream(segment.path, { highWaterMark: 1 << 20 }),
         ...(mode === 'missing' ? { query_params: { batch: segment.batchId } } : {}),
         clickhouse_settings,
       })
-      stream.resume()
     }
     return { kind: 'stored' }
   } catch (error) {
@@ -116,18 +120,78 @@ export async function insertSegment(
 }
 
 /**
- * Rows of the batch that are in ClickHouse.
+ * Inserts frames of a segment that follow on each other, but for the rows that are there already. None at all tells
+ * whether ClickHouse would take anything.
+ */
+export async function insertPart(
+  client: ClickHouseClient,
+  segment: SealedSegment,
+  frames: readonly FoundFrame[],
+): Promise<InsertOutcome> {
+  const [first] = frames
+  const last = frames[frames.length - 1]
+  const values =
+    first === undefined || last === undefined
+      ? Readable.from([], { objectMode: false })
+      : createReadStream(segment.path, {
+          start: first.offset,
+          end: last.offset + last.headerBytes + last.payloadBytes - 1,
+          highWaterMark: 1 << 20,
+        })
+  try {
+    const format = await formatOf(segment.path)
+    const source = `input('${structures[format]}')`
+    await execute(client, {
+      query: `INSERT INTO otel_logs (${columns.join(', ')}) ${selectFrom(source, format, onlyMissing)} FORMAT RowBinary`,
+      values,
+      query_params: { batch: segment.batchId },
+      clickhouse_settings: {
+        ...insertSettings,
+        insert_deduplication_token: `${segment.batchId}-${first?.seq}-${last?.seq}-part`,
+      },
+    })
+    return { kind: 'stored' }
+  } catch (error) {
+    if (first === undefined && error instanceof ClickHouseError && error.code === noDataToInsert)
+      return { kind: 'stored' }
+    return classify(error as Error)
+  }
+}
+
+const noDataToInsert = '108'
+
+/** An INSERT answers with nothing. Text is an error that came after the status was sent. */
+async function execute(client: ClickHouseClient, insert: Parameters<ClickHouseClient['exec']>[0]): Promise<void> {
+  const { stream } = await client.exec(insert)
+  const answer = await text(stream)
+  if (answer !== '') throw new Error(`ClickHouse answered an insert with: ${answer.slice(0, 500)}`)
+}
+
+/**
+ * The same rows, the same token; other rows, another: ClickHouse drops what has a token it knows without looking at it.
+ * A batch may stand in several segments, when frames of it were set aside and driven again.
+ */
+function tokenOf({ batchId, ranges }: SealedSegment, mode: 'all' | 'missing'): string {
+  const [first] = ranges
+  const token = first === undefined ? batchId : `${batchId}-${first[0]}`
+  return mode === 'missing' ? `${token}-${ranges[ranges.length - 1]?.[1]}-missing` : token
+}
+
+/**
+ * Rows of the segment that are in ClickHouse.
  * The bounds on ReceivedAt (the partition key) keep the look-up to the parts of that day.
  */
 export async function storedRecords(client: ClickHouseClient, segment: SealedSegment): Promise<number> {
   const result = await client.query({
     query: `SELECT count() AS stored FROM otel_logs
       WHERE BatchId = {batch:UUID}
-        AND ReceivedAt >= fromUnixTimestamp64Nano({first:Int64}) AND ReceivedAt <= fromUnixTimestamp64Nano({last:Int64})`,
+        AND ReceivedAt >= fromUnixTimestamp64Nano({first:Int64}) AND ReceivedAt <= fromUnixTimestamp64Nano({last:Int64})
+        AND arrayExists(range -> Seq >= range.1 AND Seq < range.2, {ranges:Array(Tuple(UInt64, UInt64))})`,
     query_params: {
       batch: segment.batchId,
       first: segment.firstReceivedAtNs.toString(),
       last: segment.lastReceivedAtNs.toString(),
+      ranges: `[${segment.ranges.map(([from, to]) => `(${from},${to})`).join(',')}]`,
     },
     format: 'JSONEachRow',
     clickhouse_settings: { max_execution_time: 60 },
@@ -147,8 +211,46 @@ const refusedCodes = new Set([
   '497', // ACCESS_DENIED
 ])
 
+/**
+ * Errors a value can cause: reading it, converting it to the column's type, a constraint, an expression of the table.
+ * Some of them a changed table causes for everything; the writer tells these by an insert without rows. What says nothing
+ * about a value is not here: too many parts, memory, time, disk, rights, network.
+ */
+const contentCodes = new Set([
+  '6', // CANNOT_PARSE_TEXT
+  '25', // CANNOT_PARSE_ESCAPE_SEQUENCE
+  '26', // CANNOT_PARSE_QUOTED_STRING
+  '27', // CANNOT_PARSE_INPUT_ASSERTION_FAILED
+  '32', // ATTEMPT_TO_READ_AFTER_EOF
+  '33', // CANNOT_READ_ALL_DATA
+  '36', // BAD_ARGUMENTS
+  '38', // CANNOT_PARSE_DATE
+  '41', // CANNOT_PARSE_DATETIME
+  '53', // TYPE_MISMATCH
+  '69', // ARGUMENT_OUT_OF_BOUND
+  '70', // CANNOT_CONVERT_TYPE
+  '72', // CANNOT_PARSE_NUMBER
+  '117', // INCORRECT_DATA
+  '128', // TOO_LARGE_ARRAY_SIZE
+  '131', // TOO_LARGE_STRING_SIZE
+  '153', // ILLEGAL_DIVISION
+  '321', // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+  '349', // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+  '376', // CANNOT_PARSE_UUID
+  '395', // FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
+  '407', // DECIMAL_OVERFLOW
+  '469', // VIOLATED_CONSTRAINT
+  '691', // UNKNOWN_ELEMENT_OF_ENUM
+])
+/** Of code 252, which otherwise says that merges are behind. */
+const tooManyPartitions = 'Too many partitions for single INSERT block'
+
 function classify(error: Error): InsertOutcome {
-  if (error instanceof ClickHouseError && refusedCodes.has(error.code)) return { kind: 'refused', cause: error }
+  if (error instanceof ClickHouseError) {
+    const content = contentCodes.has(error.code) || error.message.includes(tooManyPartitions)
+    if (content) return { kind: 'content', cause: error }
+    if (refusedCodes.has(error.code)) return { kind: 'refused', cause: error }
+  }
   if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') return { kind: 'refused', cause: error }
   return { kind: 'uncertain', cause: error }
 }

@@ -1,13 +1,14 @@
 /** The writer between a real spool and the real engine, with a proxy where the network would fail. */
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type ClickHouseClient, createAgnesClient, migrate } from '@agnes/clickhouse'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startTestEngine, type TestEngine } from '../../../tests/support/engine.ts'
-import { startFaultProxy } from '../../../tests/support/fault-proxy.ts'
+import { type Fault, startFaultProxy } from '../../../tests/support/fault-proxy.ts'
 import { transcodeJson } from '../otlp/transcode-json.ts'
+import { scanSegment } from '../spool/segment-file.ts'
 import { openSpool, type SealedSegment, type Spool } from '../spool/spool.ts'
 import { insertSegment, type SegmentTransport, storedRecords } from './insert.ts'
 import { startWriter, type Writer } from './writer.ts'
@@ -31,25 +32,26 @@ interface Bench {
   readonly directory: string
   readonly spool: Spool
   readonly client: ClickHouseClient
-  append(records: number): Promise<void>
+  append(records: number, text?: string): Promise<void>
   /** Rows in ClickHouse, and how many of them are distinct events. */
   stored(): Promise<{ readonly rows: number; readonly events: number }>
   close(writer?: Writer): Promise<void>
 }
 
-async function bench(url: string): Promise<Bench> {
+async function bench(url: string, requestTimeoutMs = 20_000): Promise<Bench> {
   const tenant = randomUUID()
   const directory = path.join(root, tenant)
   const spool = await openSpool({ directory, sealAfterMs: 1 })
-  const client = createAgnesClient({ url, requestTimeoutMs: 20_000 })
+  const client = createAgnesClient({ url, requestTimeoutMs })
   return {
     directory,
     spool,
     client,
-    async append(records) {
+    async append(records, text) {
       const receivedAtNs = nowNs()
       const logRecords = Array.from({ length: records }, () => ({
         eventName: 'agnes.audit',
+        ...(text === undefined ? {} : { body: { stringValue: text } }),
         attributes: [{ key: 'agnes.action', value: { stringValue: 'query.local' } }],
       }))
       const body = Buffer.from(JSON.stringify({ resourceLogs: [{ scopeLogs: [{ logRecords }] }] }))
@@ -168,6 +170,30 @@ test('a recovered segment is looked up before it is sent: what another life stor
   await close(writer)
 })
 
+test('P15: a segment of an earlier version is stored', async () => {
+  const fixtures = path.resolve(import.meta.dirname, '../../../tests/fixtures/spool')
+  // Each format's fixture has a batch of its own; the first one tells nothing of redaction.
+  for (const [name, rules] of [
+    ['agf1.rowbinary', 'off'],
+    ['agf2.rowbinary', '0101010101010101'],
+  ] as const) {
+    const directory = mkdtempSync(path.join(root, 'fixture-'))
+    copyFileSync(path.join(fixtures, name), path.join(directory, 'seg-0000000000000001.rowbinary'))
+    const spool = await openSpool({ directory, sealAfterMs: 1 })
+    const writer = startWriter({ spool, client: engine.client, transport: 'file', nowNs })
+    await expect.poll(() => writer.stats().storedRecords).toBe(4)
+    const result = await engine.client.query({
+      query: "SELECT Body FROM otel_logs WHERE TenantId = 'fixture' AND RedactionRules = {rules:String} ORDER BY Seq",
+      query_params: { rules },
+      format: 'JSONEachRow',
+    })
+    const bodies = (await result.json<{ Body: string }>()).map(({ Body }) => Body)
+    expect(bodies).toEqual(['first 1', 'first 2', 'second 1', 'second 2'])
+    await spool.close()
+    await writer.stop()
+  }
+})
+
 test('while ClickHouse is away nothing is dropped, the reason is told, and it goes on by itself', async () => {
   const proxy = await startFaultProxy(engine.url)
   const { spool, client, append, stored, close } = await bench(proxy.url)
@@ -199,6 +225,131 @@ test('a file that cannot be removed is tried again, and storing goes on', async 
   expect(await stored()).toEqual({ rows: 8, events: 8 })
   expect(lines[0]).toContain('a segment that is stored cannot be removed: EIO')
   await close(writer)
+})
+
+describe('P10: an insert whose outcome is not known', () => {
+  const cases: readonly (readonly [string, Fault])[] = [
+    ['was lost before the server saw it', 'lose-request'],
+    ['was stored and the answer lost', 'lose-answer'],
+    ['hangs before the server sees it', 'hold-request'],
+    ['was stored and the answer hangs', 'hold-answer'],
+    ['fails after the status was sent', { status: 200, code: 241, message: 'Memory limit.', withoutHeader: true }],
+    ['fails behind a status of 200', { status: 200, code: 241, message: 'Memory limit. (MEMORY_LIMIT_EXCEEDED)' }],
+  ]
+  test.each(cases.flatMap(([what, fault]) => [[what, 'file', fault] as const, [what, 'stream', fault] as const]))(
+    '%s: it is stored once (by %s)',
+    async (_what, transport, fault) => {
+      const proxy = await startFaultProxy(engine.url)
+      const { spool, client, append, stored, close } = await bench(proxy.url, 1_000)
+      proxy.inject(fault, 'INSERT INTO otel_logs', 2)
+      await append(5)
+      const writer = startWriter({ spool, client, transport, nowNs })
+      await expect.poll(() => writer.stats().storedRecords, { timeout: 15_000 }).toBe(5)
+      expect(await stored()).toEqual({ rows: 5, events: 5 })
+      expect(spool.stats()).toMatchObject({ backlogRecords: 0, quarantinedRecords: 0 })
+      await close(writer)
+      await proxy.stop()
+    },
+  )
+})
+
+test('P11: a ClickHouse that keeps failing is asked seldom, and costs little', async () => {
+  const proxy = await startFaultProxy(engine.url)
+  const { spool, client, append, stored, close } = await bench(proxy.url)
+  proxy.inject({ code: 252, message: 'Too many parts. (TOO_MANY_PARTS)' }, 'INSERT INTO otel_logs', 1_000)
+  for (let i = 0; i < 3; i++) await append(2)
+  const before = process.cpuUsage()
+  const writer = startWriter({ spool, client, transport: 'file', nowNs })
+  await new Promise((resolve) => setTimeout(resolve, 4_000))
+  const { user, system } = process.cpuUsage(before)
+  // The engine's stand-in and the poll run in this process too; a busy loop would take seconds.
+  expect((user + system) / 1e6).toBeLessThan(0.8)
+  expect(proxy.met()).toBeLessThanOrEqual(2 * 6)
+  expect(spool.stats()).toMatchObject({ backlogRecords: 6, quarantinedRecords: 0 })
+  proxy.relieve()
+  await expect.poll(stored, { timeout: 15_000 }).toEqual({ rows: 6, events: 6 })
+  await close(writer)
+  await proxy.stop()
+})
+
+describe('P12: what ClickHouse refuses for its content', () => {
+  const withConstraint = async (work: () => Promise<void>): Promise<void> => {
+    await engine.client.command({ query: "ALTER TABLE otel_logs ADD CONSTRAINT tame CHECK Body NOT LIKE 'poison%'" })
+    await work().finally(() => engine.client.command({ query: 'ALTER TABLE otel_logs DROP CONSTRAINT tame' }))
+  }
+
+  test.each<SegmentTransport>(['file', 'stream'])(
+    'is set aside by frame with the reason beside it, all else is stored once, and the account closes (by %s)',
+    (transport) =>
+      withConstraint(async () => {
+        const { spool, client, append, stored, close, directory } = await bench(engine.url)
+        for (let i = 0; i < 25; i++) await append(2, i % 10 === 7 ? `poison ${i}` : 'tame')
+        await nextSegment(spool) // nobody stores it: the next life finds it
+        await append(3)
+        await spool.close()
+
+        const again = await openSpool({ directory, sealAfterMs: 1 })
+        const lines: string[] = []
+        const writer = startWriter({ spool: again, client, transport, nowNs, log: (line) => lines.push(line) })
+        await expect.poll(() => again.stats().backlogRecords, { timeout: 15_000 }).toBe(0)
+        expect(await stored()).toEqual({ rows: 49, events: 49 })
+        expect(writer.stats()).toMatchObject({ storedRecords: 49, failure: undefined })
+        expect(again.stats()).toMatchObject({ recoveredRecords: 53, quarantinedRecords: 4, quarantinedFrames: 2 })
+
+        const quarantine = path.join(directory, 'quarantine')
+        const [reasons = '', frames = ''] = readdirSync(quarantine).sort()
+        expect(JSON.parse(readFileSync(path.join(quarantine, reasons), 'utf8'))).toMatchObject({
+          frames: [
+            { seq: '15', records: 2, code: '469', type: 'VIOLATED_CONSTRAINT' },
+            { seq: '35', records: 2 },
+          ],
+        })
+        expect(scanSegment(readFileSync(path.join(quarantine, frames))).frames.map(({ seq }) => seq)).toEqual([
+          15n,
+          35n,
+        ])
+        await again.close()
+        await close(writer)
+      }),
+  )
+
+  test('is not what a server refuses for a reason of its own: it is tried until it is taken', async () => {
+    const proxy = await startFaultProxy(engine.url)
+    const { spool, client, append, stored, close } = await bench(proxy.url)
+    proxy.inject({ code: 53, message: 'Type mismatch. (TYPE_MISMATCH)' }, 'INSERT INTO otel_logs', 4)
+    await append(5)
+    const writer = startWriter({ spool, client, transport: 'file', nowNs })
+    await expect.poll(() => writer.stats().storedRecords, { timeout: 15_000 }).toBe(5)
+    expect(await stored()).toEqual({ rows: 5, events: 5 })
+    expect(spool.stats().quarantinedRecords).toBe(0)
+    await close(writer)
+    await proxy.stop()
+  })
+
+  test('does not hold up others: a segment the server never takes has its turn after them', async () => {
+    const proxy = await startFaultProxy(engine.url)
+    const { spool, client, append, stored, close } = await bench(proxy.url)
+    const stuck: SealedSegment[] = []
+    for (let i = 0; i < 2; i++) {
+      await append(2)
+      stuck.push(await nextSegment(spool))
+    }
+    for (const { batchId } of stuck) {
+      proxy.inject({ code: 241, message: 'Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED)' }, `token=${batchId}`, 1_000)
+    }
+    await append(5)
+    const waiting = [...stuck]
+    const writer = startWriter({
+      spool: { ...spool, nextSealed: () => Promise.resolve(waiting.shift()).then((one) => one ?? spool.nextSealed()) },
+      client,
+      transport: 'file',
+      nowNs,
+    })
+    await expect.poll(stored, { timeout: 25_000 }).toEqual({ rows: 5, events: 5 })
+    expect(writer.stats().failure).toContain('Memory limit')
+    await close(writer)
+    await proxy.stop()
+  })
 })
 
 const flipBit = (bytes: Buffer): Buffer => {

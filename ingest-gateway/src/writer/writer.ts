@@ -5,8 +5,10 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { ClickHouseClient } from '@clickhouse/client'
+import type { FoundFrame } from '../spool/segment-file.ts'
 import type { SealedSegment, Spool } from '../spool/spool.ts'
-import { insertSegment, type SegmentTransport, storedRecords } from './insert.ts'
+import { insertPart, insertSegment, type SegmentTransport, storedRecords } from './insert.ts'
+import { separate } from './poison.ts'
 
 export interface WriterOptions {
   readonly spool: Spool
@@ -43,8 +45,14 @@ const longestPauseMs = 30_000
 const insertsAtOnce = 2
 /** After so many attempts in vain a segment is read back, and every so many again. */
 const attemptsToRecheck = 5
-/** What has lain on disk for longer is read back before it is stored: rot may read as other values. */
+/** After so many attempts in vain others have their turn. */
+const attemptsToPostpone = 6
+/** Looking for frames that ClickHouse refuses may take this long; what is left then goes on later. */
+const separateForMs = 20_000
+/** What has lain on disk for longer, or since an earlier process, is read back before it is stored: rot may read as other values. */
 const restedNs = 10_000_000_000n
+/** A segment in more pieces is not looked up: only its missing rows are inserted. */
+const maxRangesLookedUp = 50
 /** Lags kept between two calls of takeLags. */
 const maxLags = 10_000
 
@@ -54,6 +62,7 @@ export function startWriter({ spool, client, transport, log = () => {}, nowNs }:
   /** Why an inserter's last attempt failed; one that waits or succeeds has no entry. */
   const failures = new Map<number, string>()
   const failure = (): string | undefined => failures.values().next().value
+  const failedInARow = new Map<number, number>()
   let lags: SegmentLag[] = []
 
   /** The spool has one waiting taker at a time. */
@@ -68,39 +77,40 @@ export function startWriter({ spool, client, transport, log = () => {}, nowNs }:
     while (!stopping.signal.aborted) {
       const segment = await take()
       if (segment === undefined) return
-      const whole = await store(segment, inserter)
-      if (whole === undefined) return
-      stored += whole.records
-      if (lags.length < maxLags) {
-        lags.push({ lagMs: Number(nowNs() - whole.firstReceivedAtNs) / 1e6, records: whole.records })
-      }
-      if (!(await forget(whole, inserter))) return
+      const settled = await store(segment, inserter)
+      if (settled === undefined) return
+      if (settled !== 'postponed' && !(await forget(settled, inserter))) return
     }
   }
 
   /**
-   * @returns the segment as it was stored: without what was found damaged
+   * @returns the segment as it was stored: without what was found damaged or was refused
    * @returns undefined if it was stopped before all was known to be stored
    */
-  async function store(taken: SealedSegment, inserter: number): Promise<SealedSegment | undefined> {
-    const rested = nowNs() - taken.lastReceivedAtNs > restedNs
-    let segment = rested ? await recheck(taken, inserter) : taken
-    let uncertain = segment.recovered
+  async function store(taken: SealedSegment, inserter: number): Promise<SealedSegment | 'postponed' | undefined> {
+    let segment = taken
+    let unread = taken.recovered || nowNs() - taken.lastReceivedAtNs > restedNs
+    let uncertain = taken.recovered
     let mode: 'all' | 'missing' = 'all'
     for (let attempt = 0; !stopping.signal.aborted; attempt++) {
-      if (attempt > 0 && !(await backOff(attempt, stopping.signal))) return undefined
-      if (attempt > 0 && attempt % attemptsToRecheck === 0) segment = await recheck(segment, inserter)
+      const failed = failedInARow.get(inserter) ?? 0
+      if (failed > 0 && !(await backOff(failed, stopping.signal))) return undefined
+      if (attempt >= attemptsToPostpone && (await spool.postpone(segment))) return 'postponed'
+      if (unread || (attempt > 0 && attempt % attemptsToRecheck === 0)) {
+        const whole = await recheck(segment, inserter)
+        if (whole === undefined) continue
+        segment = whole
+        unread = false
+      }
       if (segment.records === 0) {
         recovered(inserter)
         return segment
       }
-      if (uncertain) {
+      if (uncertain && segment.ranges.length > maxRangesLookedUp) mode = 'missing'
+      else if (uncertain) {
         const found = await lookUp(segment, inserter)
         if (found === undefined) continue
-        if (found >= segment.records) {
-          recovered(inserter)
-          return segment
-        }
+        if (found >= segment.records) return settled(segment, inserter)
         if (found > 0) {
           log(
             `writer: ${found} of ${segment.records} records of batch ${segment.batchId} are stored: adding the missing ones`,
@@ -109,23 +119,68 @@ export function startWriter({ spool, client, transport, log = () => {}, nowNs }:
         mode = found > 0 ? 'missing' : 'all'
       }
       const outcome = await insertSegment(client, segment, transport, mode)
-      if (outcome.kind === 'stored') {
-        recovered(inserter)
-        return segment
-      }
-      uncertain ||= outcome.kind === 'uncertain'
-      fail(inserter, outcome.cause)
+      if (outcome.kind === 'stored') return settled(segment, inserter)
+      if (outcome.kind === 'content') {
+        segment = await setAsideRefused(segment, outcome.cause, inserter)
+        if (segment.records === 0) return segment
+      } else fail(inserter, outcome.cause)
+      uncertain ||= outcome.kind !== 'refused'
     }
     return undefined
   }
 
-  /** Only whole frames go on; bit rot would change values, or look like an error of ClickHouse's for ever. */
-  async function recheck(segment: SealedSegment, inserter: number): Promise<SealedSegment> {
+  /** All records of a segment are in ClickHouse. */
+  function settled(segment: SealedSegment, inserter: number): SealedSegment {
+    recovered(inserter)
+    stored += segment.records
+    if (lags.length < maxLags) {
+      lags.push({ lagMs: Number(nowNs() - segment.firstReceivedAtNs) / 1e6, records: segment.records })
+    }
+    return segment
+  }
+
+  /**
+   * ClickHouse refuses something in the segment: stores all frames that it takes and sets aside those it does not.
+   * @returns what is left of the segment: nothing, where all could be decided
+   */
+  async function setAsideRefused(segment: SealedSegment, cause: Error, inserter: number): Promise<SealedSegment> {
+    const whole = await recheck(segment, inserter)
+    // What was damaged is set aside: the rest of it may be taken.
+    if (whole === undefined || whole.bytes !== segment.bytes) return whole ?? segment
+    const withoutRows = await insertPart(client, whole, [])
+    if (withoutRows.kind !== 'stored') {
+      // Not the records: a changed table, or a server in trouble, refuses everything.
+      fail(inserter, cause)
+      return whole
+    }
+    const until = performance.now() + separateForMs
+    try {
+      const separation = await separate(
+        await spool.framesOf(whole),
+        (part) => insertPart(client, whole, part),
+        () => performance.now() < until && !stopping.signal.aborted,
+      )
+      const rest = await spool.setAside(whole, separation.refused, separation.left)
+      stored += sum(separation.stored)
+      if (separation.failure === undefined) recovered(inserter)
+      else fail(inserter, separation.failure)
+      return rest
+    } catch (error) {
+      fail(inserter, error as Error, 'what ClickHouse refuses cannot be set aside')
+      return whole
+    }
+  }
+
+  /**
+   * Only whole frames go on; bit rot would change values, or look like an error of ClickHouse's for ever.
+   * @returns undefined if the disk does not give the segment
+   */
+  async function recheck(segment: SealedSegment, inserter: number): Promise<SealedSegment | undefined> {
     try {
       return await spool.recheck(segment)
     } catch (error) {
       fail(inserter, error as Error, 'a segment cannot be read back')
-      return segment
+      return undefined
     }
   }
 
@@ -156,9 +211,11 @@ export function startWriter({ spool, client, transport, log = () => {}, nowNs }:
     const message = cause.message.split('\n', 1)[0] || cause.name
     if (![...failures.values()].includes(message)) log(`writer: ${what}: ${message}`)
     failures.set(inserter, message)
+    failedInARow.set(inserter, (failedInARow.get(inserter) ?? 0) + 1)
   }
 
   function recovered(inserter: number): void {
+    failedInARow.delete(inserter)
     if (failures.delete(inserter) && failures.size === 0) log('writer: ClickHouse takes inserts again')
   }
 
@@ -197,4 +254,8 @@ async function backOff(attempt: number, signal: AbortSignal): Promise<boolean> {
   } catch {
     return false // aborted
   }
+}
+
+function sum(frames: readonly FoundFrame[]): number {
+  return frames.reduce((total, { records }) => total + records, 0)
 }

@@ -1,0 +1,77 @@
+/**
+ * Segments that earlier versions wrote (promise P15). The format of a frame may change only together with a new fixture;
+ * the old ones stay and stay readable. `UPDATE_FIXTURES=1 npx vitest run ingest-gateway/src/spool/format.test.ts`
+ * writes the one of the present format.
+ */
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { transcodeJson } from '../otlp/transcode-json.ts'
+import { encodeFrameHeader } from './frame.ts'
+import { readRecords } from './read-rows.ts'
+import { scanSegment, segmentName } from './segment-file.ts'
+import { openSpool } from './spool.ts'
+
+const fixtures = path.resolve(import.meta.dirname, '../../../tests/fixtures/spool')
+const present = path.join(fixtures, 'agf2.rowbinary')
+
+/** Two requests, always the same bytes. */
+function segmentOfToday(): Buffer {
+  const receivedAtNs = 1_795_000_000_000_000_000n
+  const frames = ['first', 'second'].map((text, i) => {
+    const logRecords = [1, 2].map((n) => ({
+      timeUnixNano: String(receivedAtNs - BigInt(n)),
+      severityNumber: 9,
+      severityText: 'INFO',
+      eventName: 'fixture.event',
+      body: { stringValue: `${text} ${n}` },
+      attributes: [{ key: 'log.record.uid', value: { stringValue: `fixture-${i}-${n}` } }],
+    }))
+    const resource = { attributes: [{ key: 'service.name', value: { stringValue: 'fixture' } }] }
+    const body = Buffer.from(JSON.stringify({ resourceLogs: [{ resource, scopeLogs: [{ logRecords }] }] }))
+    const { bytes: payload } = transcodeJson(body, receivedAtNs)
+    const header = encodeFrameHeader({
+      seq: BigInt(1 + 2 * i),
+      batchId: '01890000-0000-7000-8000-0000000f1c7f',
+      tenant: 'fixture',
+      receivedAtNs: receivedAtNs + BigInt(i),
+      requestHash: Buffer.alloc(16, `request ${i} `),
+      ruleSet: Buffer.alloc(8, 1),
+      ids: Buffer.alloc(16, 2),
+      records: 2,
+      payload,
+    })
+    return Buffer.concat([header, payload])
+  })
+  return Buffer.concat(frames)
+}
+
+describe('P15: segments of', () => {
+  test('the present format are what the fixture holds', () => {
+    if (process.env.UPDATE_FIXTURES === '1') writeFileSync(present, segmentOfToday())
+    expect(segmentOfToday().equals(readFileSync(present))).toBe(true)
+  })
+
+  test.each(readdirSync(fixtures))('%s are read back, record by record', async (name) => {
+    const bytes = readFileSync(path.join(fixtures, name))
+    const { frames, damages } = scanSegment(bytes)
+    expect(damages).toEqual([])
+    expect(frames.map(({ seq, records, tenant }) => [seq, records, tenant])).toEqual([
+      [1n, 2, 'fixture'],
+      [3n, 2, 'fixture'],
+    ])
+    const bodies = frames.flatMap(({ offset, headerBytes, payloadBytes, format }) => {
+      const payload = bytes.subarray(offset + headerBytes, offset + headerBytes + payloadBytes)
+      return readRecords(payload, format).map(({ Body }) => Body)
+    })
+    expect(bodies).toEqual(['first 1', 'first 2', 'second 1', 'second 2'])
+
+    const directory = mkdtempSync(path.join(tmpdir(), 'agnes-format-'))
+    copyFileSync(path.join(fixtures, name), path.join(directory, segmentName(1n)))
+    const spool = await openSpool({ directory })
+    expect(spool.stats()).toMatchObject({ recoveredRecords: 4, quarantinedFrames: 0 })
+    await spool.close()
+    rmSync(directory, { recursive: true })
+  })
+})
