@@ -126,6 +126,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     maxBytes: config.spoolMaxBytes,
     log: warn,
     ...(options.sealAfterMs === undefined ? {} : { sealAfterMs: options.sealAfterMs }),
+  }).catch(async (error: unknown) => {
+    tls?.stop()
+    await ring.stop()
+    await lock.release()
+    throw error
   })
   const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
   const answered = Promise.resolve({ records: 0, rejected: 0, notes: [] })
