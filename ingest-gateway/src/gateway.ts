@@ -53,7 +53,7 @@ export interface GatewayOptions {
   readonly needsKeys?: boolean
   /** Milliseconds between two readings of the list of keys. */
   readonly keysEveryMs?: number
-  /** Milliseconds a request over HTTP may take to arrive. */
+  /** Milliseconds a request may take to arrive. */
   readonly arriveWithinMs?: number
   /** Milliseconds between two looks at the files of TLS. */
   readonly tlsEveryMs?: number
@@ -127,6 +127,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     maxBytes: config.spoolMaxBytes,
     log: warn,
     ...(options.sealAfterMs === undefined ? {} : { sealAfterMs: options.sealAfterMs }),
+  }).catch(async (error: unknown) => {
+    tls?.stop()
+    await ring.stop()
+    await lock.release()
+    throw error
   })
   const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
   const answered = Promise.resolve({ records: 0, rejected: 0, notes: [] })
@@ -203,6 +208,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     host,
     port: config.otlpGrpcPort,
     limits,
+    arriveWithinMs: options.arriveWithinMs,
     tls,
     budget,
     gate,

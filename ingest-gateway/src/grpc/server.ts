@@ -20,6 +20,8 @@ export interface GrpcOptions {
   readonly host: string
   readonly port: number
   readonly limits: BodyLimits
+  /** Milliseconds a request may take to arrive; 30 s unless told. */
+  readonly arriveWithinMs?: number | undefined
   /** Plain HTTP/2 without it. */
   readonly tls?: Tls | undefined
   readonly budget: ByteBudget
@@ -48,7 +50,18 @@ const maxCallsAConnection = 100
 
 /** @throws UserError if the port can't be bound */
 export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
-  const { host, limits, budget, gate, ingest, onNotStored, onAnswered, onRefused, log } = options
+  const {
+    host,
+    limits,
+    budget,
+    gate,
+    ingest,
+    onNotStored,
+    onAnswered,
+    onRefused,
+    log,
+    arriveWithinMs = 30_000,
+  } = options
   // Loaded once the rest serves: it takes longer to load than the gateway to start.
   const { Metadata, Server, ServerCredentials, ServerInterceptingCall, status } = await import('@grpc/grpc-js')
 
@@ -59,13 +72,27 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
     const start = performance.now()
     return new ServerInterceptingCall(call, {
       start(next) {
+        // The library would keep what has come of a message for as long as its sender likes.
+        const late = setTimeout(() => {
+          const code = status.DEADLINE_EXCEEDED
+          call.sendStatus({ code, details: `the request did not arrive within ${arriveWithinMs / 1000} s: try again` })
+          onAnswered(code, (performance.now() - start) / 1000)
+        }, arriveWithinMs).unref()
         next({
+          onReceiveMessage(message, proceed) {
+            clearTimeout(late)
+            proceed(message)
+          },
+          onCancel() {
+            clearTimeout(late)
+          },
           onReceiveMetadata(metadata, proceed) {
             const { remoteAddress = '' } = call.getConnectionInfo()
             try {
               admissions.set(metadata, gate.ingest(metadata.get('authorization').map(String), remoteAddress))
             } catch (error) {
               const refused = refusal(error)
+              clearTimeout(late)
               call.sendStatus(refused)
               onAnswered(refused.code, (performance.now() - start) / 1000)
               return

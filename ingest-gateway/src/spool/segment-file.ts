@@ -43,7 +43,7 @@ export interface FoundFrame extends FrameHeader {
 export interface Damage {
   readonly offset: number
   readonly length: number
-  readonly reason: 'torn tail' | 'damaged header' | 'damaged payload'
+  readonly reason: 'torn tail' | 'damaged header' | 'damaged payload' | 'repeated frame'
   /** Records it held, as far as its header says. */
   readonly records: number
 }
@@ -56,11 +56,13 @@ export interface Scan {
 /**
  * Finds the valid frames of a segment. A frame whose payload is damaged is stepped over by its length; after a damaged
  * header the search goes on at the next byte sequence that is a valid header. What reaches the end of the file without
- * a valid frame after it is a torn tail: a write that was cut off and never acknowledged.
+ * a valid frame after it is a torn tail: a write that was cut off and never acknowledged. A frame that stands there twice
+ * counts once.
  */
 export function scanSegment(bytes: Buffer): Scan {
   const frames: FoundFrame[] = []
   const damages: Damage[] = []
+  let nextSeq = 0n
   let at = 0
   while (at < bytes.length) {
     const header = decodeFrameHeader(bytes.subarray(at))
@@ -78,8 +80,13 @@ export function scanSegment(bytes: Buffer): Scan {
       damages.push({ offset: at, length: bytes.length - at, reason: 'torn tail', records })
       break
     }
-    if (crc32(bytes.subarray(payloadAt, end)) === header.payloadCrc) frames.push({ ...header, offset: at })
-    else {
+    if (header.seq < nextSeq) {
+      // Sequence numbers only grow: whoever copied it here, its records are in the segment already.
+      damages.push({ offset: at, length: end - at, reason: 'repeated frame', records: 0 })
+    } else if (crc32(bytes.subarray(payloadAt, end)) === header.payloadCrc) {
+      frames.push({ ...header, offset: at })
+      nextSeq = header.seq + BigInt(records)
+    } else {
       const reason = end === bytes.length ? 'torn tail' : 'damaged payload'
       damages.push({ offset: at, length: end - at, reason, records })
     }
