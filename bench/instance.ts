@@ -53,6 +53,35 @@ export async function startInstance(): Promise<Instance> {
   }
 }
 
+/** A gateway whose ClickHouse does not answer. */
+export interface SpoolOnly {
+  readonly otlpUrl: string
+  readonly pid: number
+  stop(): Promise<void>
+}
+
+export async function startSpoolOnly(env: NodeJS.ProcessEnv = {}): Promise<SpoolOnly> {
+  const dataDir = mkdtempSync(path.join(tmpdir(), 'agnes-bench-'))
+  // Port 1 (tcpmux) is one that nobody listens on.
+  const { child, url } = await start('gateway', {
+    ...environment(dataDir),
+    AGNES_CLICKHOUSE_PORT: '1',
+    AGNES_LOG_LEVEL: 'error',
+    ...env,
+  })
+  return {
+    otlpUrl: url,
+    pid: child.pid ?? 0,
+    async stop() {
+      if (child.exitCode === null) {
+        child.kill('SIGTERM')
+        await once(child, 'exit')
+      }
+      rmSync(dataDir, { recursive: true, force: true })
+    },
+  }
+}
+
 async function start(command: string, env: NodeJS.ProcessEnv): Promise<{ child: ChildProcess; url: string }> {
   const child = fork(main, [command], { env, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
   const url = await new Promise<string>((resolve, reject) => {

@@ -67,7 +67,12 @@ function events(records: number, startNs: bigint): Event[] {
   }))
 }
 
-export function protobufTemplate(records: number, startNs: bigint): Template {
+/** @param moreAttributes beside the usual eleven */
+export function protobufTemplate(records: number, startNs: bigint, moreAttributes = 0): Template {
+  const more = Array.from(
+    { length: moreAttributes },
+    (_, i) => [`app.detail_${i}`, `value ${i} of this event`] as const,
+  )
   const logRecords = events(records, startNs).map((event) =>
     field(2, [
       fixed64(1, event.timeUnixNano),
@@ -75,7 +80,9 @@ export function protobufTemplate(records: number, startNs: bigint): Template {
       varintField(2, 9),
       text(3, 'INFO'),
       text(12, 'agnes.audit'),
-      ...Object.entries(event.strings).map(([key, value]) => field(6, [text(1, key), field(2, [text(1, value)])])),
+      ...[...Object.entries(event.strings), ...more].map(([key, value]) =>
+        field(6, [text(1, key), field(2, [text(1, value)])]),
+      ),
       field(6, [text(1, 'agnes.duration_ms'), field(2, [varintField(3, event.durationMs)])]),
     ]),
   )

@@ -1,4 +1,5 @@
-/** `npm run bench [transcode|ingest|query|up …]`: all of them without arguments. */
+/** `npm run bench [transcode|gateway|ingest|query|up …]`: all of them without arguments. */
+import { benchGateway } from './gateway.ts'
 import { benchIngest } from './ingest.ts'
 import { benchQuery } from './query.ts'
 import { benchTranscode } from './transcode.ts'
@@ -6,6 +7,7 @@ import { benchUp } from './up.ts'
 
 const benches: Readonly<Record<string, () => void | Promise<void>>> = {
   transcode: benchTranscode,
+  gateway: benchGateway,
   ingest: benchIngest,
   query: benchQuery,
   up: benchUp,

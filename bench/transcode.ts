@@ -1,21 +1,24 @@
 /** The transcoders alone, one thread: CPU per record and bytes per second. */
-import { type Rows, transcodeJson, transcodeProtobuf } from '@agnes/ingest-gateway'
+import { compileRules, createRedaction, type Rows, transcodeJson, transcodeProtobuf } from '@agnes/ingest-gateway'
 import { jsonTemplate, protobufTemplate } from './load.ts'
 import { type Figure, report } from './report.ts'
 
 const records = 500
 const startNs = 1_795_000_000_000_000_000n
 
-export function benchTranscode(): void {
+export async function benchTranscode(): Promise<void> {
   const figures: Figure[] = []
+  const redaction = createRedaction(await compileRules({}), Buffer.alloc(32))
   const cases = [
-    ['protobuf', protobufTemplate(records, startNs).body, transcodeProtobuf],
-    ['json', jsonTemplate(records, startNs).body, transcodeJson],
+    ['protobuf', protobufTemplate(records, startNs).body, transcodeProtobuf, false],
+    ['protobuf, redacted', protobufTemplate(records, startNs).body, transcodeProtobuf, true],
+    ['json', jsonTemplate(records, startNs).body, transcodeJson, false],
+    ['json, redacted', jsonTemplate(records, startNs).body, transcodeJson, true],
   ] as const
-  for (const [name, body, transcode] of cases) {
-    const once = (): Rows => transcode(body, startNs)
+  for (const [name, body, transcode, redacted] of cases) {
+    const once = (): Rows => transcode(body, startNs, redacted ? { redactor: redaction('default') } : {})
     for (let i = 0; i < 200; i++) once()
-    const rounds = name === 'protobuf' ? 2_000 : 400
+    const rounds = name.startsWith('protobuf') ? 2_000 : 400
     const before = process.cpuUsage()
     for (let i = 0; i < rounds; i++) once()
     const { user, system } = process.cpuUsage(before)
