@@ -191,7 +191,7 @@ interface Table {
 
 /** Open addressing in flat arrays: twelve bytes a place, at most half of them taken. */
 function createTable(): Table {
-  let capacity = 1_024
+  let capacity = 16_384
   let slots = new Int32Array(capacity * 3)
   let size = 0
 

@@ -70,8 +70,8 @@ function fillTables(memory: Uint8Array, triples: readonly Triple[], digits: bool
   for (const [i, bucket] of intoBuckets(triples).entries()) {
     for (let place = 0; place < 3; place++) {
       for (let nibble = 0; nibble < 16; nibble++) {
-        if (bucket.low[place]?.has(nibble)) allow(2 * place, nibble, 1 << i)
-        if (bucket.high[place]?.has(nibble)) allow(2 * place + 1, nibble, 1 << i)
+        if ((bucket.low[place] as number) & (1 << nibble)) allow(2 * place, nibble, 1 << i)
+        if ((bucket.high[place] as number) & (1 << nibble)) allow(2 * place + 1, nibble, 1 << i)
       }
     }
   }
@@ -82,10 +82,10 @@ function fillTables(memory: Uint8Array, triples: readonly Triple[], digits: bool
   allow(7, 2, 2)
 }
 
-/** Nibbles that a bucket lets through at each of the three places. */
+/** Nibbles that a bucket lets through at each of the three places, a bit each. */
 interface Bucket {
-  readonly low: readonly ReadonlySet<number>[]
-  readonly high: readonly ReadonlySet<number>[]
+  readonly low: readonly number[]
+  readonly high: readonly number[]
 }
 
 /**
@@ -95,35 +95,44 @@ interface Bucket {
 function intoBuckets(triples: readonly Triple[]): readonly Bucket[] {
   const unique = new Map(triples.map((triple) => [JSON.stringify(triple), triple]))
   let buckets: readonly Bucket[] = [...unique.values()].map((triple) => ({
-    low: triple.map((codes) => new Set(codes.map((code) => code & 15))),
-    high: triple.map((codes) => new Set(codes.map((code) => code >>> 4))),
+    low: triple.map((codes) => codes.reduce((bits, code) => bits | (1 << (code & 15)), 0)),
+    high: triple.map((codes) => codes.reduce((bits, code) => bits | (1 << (code >>> 4)), 0)),
   }))
+  let unions = buckets.flatMap((a, i) => buckets.slice(i + 1).map((b) => union(a, b)))
   while (buckets.length > maxBuckets) {
-    let best: { cost: number; pair: readonly Bucket[]; merged: Bucket } | undefined
-    for (const [i, a] of buckets.entries()) {
-      for (const b of buckets.slice(i + 1)) {
-        const merged = {
-          low: a.low.map((nibbles, place) => new Set([...nibbles, ...(b.low[place] ?? [])])),
-          high: a.high.map((nibbles, place) => new Set([...nibbles, ...(b.high[place] ?? [])])),
-        }
-        const cost = passing(merged) - passing(a) - passing(b)
-        if (best === undefined || cost < best.cost) best = { cost, pair: [a, b], merged }
-      }
-    }
-    if (best === undefined) break
-    const { pair, merged } = best
-    buckets = [...buckets.filter((bucket) => !pair.includes(bucket)), merged]
+    const best = unions.reduce((least, one) => (one.cost < least.cost ? one : least))
+    const rest = buckets.filter((bucket) => !best.of.includes(bucket))
+    const others = unions.filter(({ of: [a, b] }) => !best.of.includes(a) && !best.of.includes(b))
+    unions = [...others, ...rest.map((bucket) => union(bucket, best.bucket))]
+    buckets = [...rest, best.bucket]
   }
   return buckets
+}
+
+interface Union {
+  readonly of: readonly [Bucket, Bucket]
+  readonly bucket: Bucket
+  /** How much more it lets through than both apart. */
+  readonly cost: number
+}
+
+function union(a: Bucket, b: Bucket): Union {
+  const bucket = {
+    low: a.low.map((bits, place) => bits | (b.low[place] as number)),
+    high: a.high.map((bits, place) => bits | (b.high[place] as number)),
+  }
+  return { of: [a, b], bucket, cost: passing(bucket) - passing(a) - passing(b) }
 }
 
 /** How often three bytes of telemetry pass a bucket. */
 function passing({ low, high }: Bucket): number {
   let all = 1
   for (let place = 0; place < 3; place++) {
+    const lowBits = low[place] as number
+    const highBits = high[place] as number
     let share = 0
     for (const [code, weight] of byteWeights) {
-      if (low[place]?.has(code & 15) && high[place]?.has(code >>> 4)) share += weight
+      if ((lowBits >>> (code & 15)) & (highBits >>> (code >>> 4)) & 1) share += weight
     }
     all *= share
   }

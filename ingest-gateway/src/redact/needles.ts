@@ -134,38 +134,43 @@ function findCards(bytes: Uint8Array, from: number, to: number, found: number[])
     }
     let start = at
     while (start > 0 && isCardByte(bytes[start - 1] as number)) start--
-    let end = at + 1
-    while (end < bytes.length && isCardByte(bytes[end] as number)) end++
-    if (end - start >= cardDigits && mayBeCard(bytes, start, end)) found.push(at)
-    at = end
+    at = runOfCards(bytes, start, at, found)
   }
   return at
 }
 
 /**
- * A card number in one piece, or groups as they are printed on cards: 4-4-4-4 and 4-6-5. In protobuf a length before the
- * number or a tag and a length behind it may read as digits, so up to two more on either side are allowed for.
+ * Reads a run of digits and dividers for a card number in one piece, or groups as they are printed on cards: 4-4-4-4 and
+ * 4-6-5. In protobuf a length before the number or a tag and a length behind it may read as digits, so up to two more on
+ * either side are allowed for.
+ * @param within a place in the run: the candidate's offset
+ * @returns where the run ends
  */
-function mayBeCard(bytes: Uint8Array, start: number, end: number): boolean {
+function runOfCards(bytes: Uint8Array, start: number, within: number, found: number[]): number {
   // Lengths of the last groups of digits.
   let a = 0
   let b = 0
   let c = 0
   let d = 0
-  for (let at = start; at <= end; at++) {
-    if (at < end && isDigit(bytes[at] as number)) {
+  let mayBe = false
+  let at = start
+  for (; ; at++) {
+    const byte = at < bytes.length ? (bytes[at] as number) : 0
+    if (isDigit(byte)) {
       d++
       continue
     }
-    if (d >= cardDigits && holdsCard(bytes, at - d, at)) return true
-    if (c === 4 && b === 4 && a >= 4 && d >= 4) return true
-    if (c === 6 && b >= 4 && d >= 5) return true
+    if (d >= cardDigits) mayBe ||= holdsCard(bytes, at - d, at)
+    else if (c === 4 && b === 4 && a >= 4 && d >= 4) mayBe = true
+    else if (c === 6 && b >= 4 && d >= 5) mayBe = true
+    if (!isCardByte(byte)) break
     a = b
     b = c
     c = d
     d = 0
   }
-  return false
+  if (mayBe) found.push(within)
+  return at
 }
 
 function holdsCard(bytes: Uint8Array, start: number, end: number): boolean {
