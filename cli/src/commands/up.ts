@@ -52,7 +52,7 @@ function start(command: string, env: NodeJS.ProcessEnv) {
 }
 
 async function up(config: Config, printPorts: boolean): Promise<void> {
-  const log = serviceLog('agnes', config)
+  const log = await serviceLog('agnes', config)
   goOnWithoutReader()
   createDataDir(config)
   const { requested, stopped, onSecond } = watchStopSignals()

@@ -11,7 +11,12 @@ export function harmless(text: string): string {
 
 /** JSON that is harmless on a terminal and unchanged for a parser: JSON.stringify leaves C1 and bidi characters as they are. */
 export function harmlessJson(value: unknown, indent?: number): string {
-  return JSON.stringify(value, null, indent).replace(harmful, (character) =>
+  return harmlessJsonText(JSON.stringify(value, null, indent))
+}
+
+/** The same for JSON that is written already. */
+export function harmlessJsonText(json: string): string {
+  return json.replace(harmful, (character) =>
     character === '\n' ? character : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 }

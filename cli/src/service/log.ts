@@ -1,9 +1,9 @@
 /**
  * What a service says while it runs, on standard error: sentences for people on a terminal, one JSON object a line for
- * whoever collects logs. A service says a few lines a day, so this needs no library.
+ * whoever collects logs.
  */
 import { type Config, type Log, type LogLevel, logLevels } from '@agnes/config'
-import { harmless, harmlessJson } from '../output/text.ts'
+import { harmless, harmlessJsonText } from '../output/text.ts'
 
 export interface LogOptions {
   /** `gateway`, `engine`, `agnes` */
@@ -15,13 +15,33 @@ export interface LogOptions {
   readonly now?: () => Date
 }
 
-export function createLog({ service, level: least, format, write, now = () => new Date() }: LogOptions): Log {
-  return (message, level = 'info', fields = {}) => {
+export async function createLog({ service, level: least, format, write, now }: LogOptions): Promise<Log> {
+  if (format === 'json') return jsonLog(service, least, write, now ?? (() => new Date()))
+  return (message, level = 'info') => {
     if (logLevels.indexOf(level) > logLevels.indexOf(least)) return
     // A message may quote what came from anybody: it must neither steer a terminal nor look like another line.
-    if (format === 'json') {
-      write(`${harmlessJson({ ...fields, time: now().toISOString(), level, service, pid: process.pid, message })}\n`)
-    } else write(`${message.split('\n').map(harmless).join('\n')}\n`)
+    write(`${message.split('\n').map(harmless).join('\n')}\n`)
+  }
+}
+
+async function jsonLog(service: string, level: LogLevel, write: LogOptions['write'], now: () => Date): Promise<Log> {
+  // Loaded where it is used: most commands only print.
+  const { pino } = await import('pino')
+  const logger = pino(
+    {
+      level,
+      messageKey: 'message',
+      base: { service, pid: process.pid },
+      timestamp: () => `,"time":"${now().toISOString()}"`,
+      formatters: { level: (name) => ({ level: name }) },
+    },
+    { write: (line) => write(harmlessJsonText(line)) },
+  )
+  const own = new Set(['level', 'time', 'service', 'pid', 'message'])
+  return (message, atLevel = 'info', fields = {}) => {
+    // pino writes a key twice where a field has the name of one of ours.
+    const others = Object.fromEntries(Object.entries(fields).filter(([name]) => !own.has(name)))
+    logger[atLevel](others, message)
   }
 }
 
@@ -29,7 +49,7 @@ export function createLog({ service, level: least, format, write, now = () => ne
 export function serviceLog(
   service: string,
   { logLevel: level, logFormat }: Pick<Config, 'logLevel' | 'logFormat'>,
-): Log {
+): Promise<Log> {
   const { stderr } = process
   return createLog({
     service,

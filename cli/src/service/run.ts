@@ -23,7 +23,7 @@ export async function runService(
   const stop = stopRequested()
   const started = await orTellParent(async () => {
     const { config } = loadConfig()
-    const log = serviceLog(name, config)
+    const log = await serviceLog(name, config)
     logCrash(log)
     return { log, service: await start(config, log) }
   })
