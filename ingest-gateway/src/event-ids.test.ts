@@ -4,8 +4,15 @@ import { type ExportLogsRequest, encodeExportLogsRequest, type LogRecord } from 
 import { send } from '../../tests/support/raw-http.ts'
 import { type SpoolOnlyGateway, startSpoolOnlyGateway } from '../../tests/support/spool-only-gateway.ts'
 import { createEventIds, type EventIds, type RequestIds } from './event-ids.ts'
+import { createIngest } from './ingest.ts'
+import { createRecentRequests } from './recent-requests.ts'
+import { createRedaction } from './redact/redactor.ts'
+import { noRules } from './redact/rules.ts'
+import { createRequestHash } from './request-hash.ts'
+import type { Spool } from './spool/spool.ts'
 
-const knows = (request: RequestIds, id: string): boolean => request.isKnownText(id)
+const key = Buffer.alloc(16, 7)
+const knows = (request: RequestIds, id: string): boolean => request.isKnownText('uid', id)
 /** A request with one event, stored at once. */
 function store(ids: EventIds, id: string, tenant = 'default'): boolean {
   const request = ids.begin(tenant)
@@ -15,7 +22,7 @@ function store(ids: EventIds, id: string, tenant = 'default'): boolean {
 }
 
 test('an event is new once; within its request, in another, and not for another tenant', () => {
-  const ids = createEventIds()
+  const ids = createEventIds({ key })
   const request = ids.begin('default')
   expect([knows(request, 'a'), knows(request, 'a'), knows(request, 'b')]).toEqual([false, true, false])
   request.settle(Promise.resolve())
@@ -25,17 +32,17 @@ test('an event is new once; within its request, in another, and not for another 
 })
 
 test('a hundred thousand ids of every length are told apart', () => {
-  const ids = createEventIds()
+  const ids = createEventIds({ key })
   const request = ids.begin('default')
   for (let i = 0; i < 100_000; i++) {
     const id = `${'x'.repeat(i % 40)}${i}`
-    expect(request.isKnownText(id)).toBe(false)
+    expect(request.isKnownText('uid', id)).toBe(false)
   }
-  for (let i = 0; i < 100_000; i += 97) expect(request.isKnownText(`${'x'.repeat(i % 40)}${i}`)).toBe(true)
+  for (let i = 0; i < 100_000; i += 97) expect(request.isKnownText('uid', `${'x'.repeat(i % 40)}${i}`)).toBe(true)
 })
 
 test('ids of a request that failed are new again', async () => {
-  const ids = createEventIds()
+  const ids = createEventIds({ key })
   const request = ids.begin('default')
   knows(request, 'a')
   const refused = Promise.reject(new Error('disk'))
@@ -49,7 +56,7 @@ test('ids of a request that failed are new again', async () => {
 })
 
 test('a repetition waits until what it repeats is on disk, and fails with it', async () => {
-  const ids = createEventIds()
+  const ids = createEventIds({ key })
   let settle: { resolve(): void; reject(error: Error): void } | undefined
   const pending = (): Promise<void> =>
     new Promise((resolve, reject) => {
@@ -60,7 +67,7 @@ test('a repetition waits until what it repeats is on disk, and fails with it', a
   first.settle(pending())
   const second = ids.begin('default')
   expect(knows(second, 'a')).toBe(true)
-  const outcome = second.repeated?.then(
+  const outcome = second.repeated()?.then(
     () => 'stored',
     () => 'failed',
   )
@@ -73,12 +80,12 @@ test('a repetition waits until what it repeats is on disk, and fails with it', a
   const fourth = ids.begin('default')
   knows(fourth, 'b')
   settle?.reject(new Error('disk'))
-  await expect(fourth.repeated).rejects.toThrow('disk')
+  await expect(fourth.repeated()).rejects.toThrow('disk')
 })
 
 test('an id is remembered for a generation at least, and forgotten after two, by time and by number', () => {
   let nowMs = 0
-  const byTime = createEventIds({ windowMs: 100, now: () => nowMs })
+  const byTime = createEventIds({ key, windowMs: 100, now: () => nowMs })
   store(byTime, 'a')
   nowMs = 199
   expect(store(byTime, 'a')).toBe(true)
@@ -88,19 +95,85 @@ test('an id is remembered for a generation at least, and forgotten after two, by
   expect(store(byTime, 'c')).toBe(false)
   expect(store(byTime, 'a')).toBe(false)
 
-  const byNumber = createEventIds({ maxIds: 10 })
+  const byNumber = createEventIds({ key, maxIds: 10 })
   for (let i = 0; i < 20; i++) store(byNumber, `n${i}`)
   expect(store(byNumber, 'n12')).toBe(true)
   for (let i = 20; i < 40; i++) store(byNumber, `n${i}`)
   expect(store(byNumber, 'n0')).toBe(false)
 })
 
+test('after a pause nothing is remembered for longer than two generations', () => {
+  let nowMs = 0
+  const ids = createEventIds({ key, windowMs: 100, now: () => nowMs })
+  store(ids, 'a')
+  nowMs = 10_000
+  expect(store(ids, 'a')).toBe(false)
+})
+
+test('equal texts of two kinds are two ids, and a text that is not well-formed is none', () => {
+  const request = createEventIds({ key }).begin('default')
+  expect(request.isKnownText('uid', '42')).toBe(false)
+  expect(request.isKnownText('eventId', '42')).toBe(false)
+  expect(request.isKnownText('eventId', '42')).toBe(true)
+  expect(request.isKnownText('uid', 'a\ud800')).toBe(false)
+  expect(request.isKnownText('uid', 'a\ud801')).toBe(false)
+})
+
 test('what was restored is known', () => {
-  const before = createEventIds().begin('acme')
+  const before = createEventIds({ key }).begin('acme')
   for (const id of ['a', 'b', 'c']) knows(before, id)
-  const ids = createEventIds()
+  const ids = createEventIds({ key })
   ids.restore(before.added())
   expect(['a', 'b', 'c', 'd'].map((id) => store(ids, id, 'acme'))).toEqual([true, true, true, false])
+})
+
+test('P7 P13 a repetition whose first copy cannot be written is refused with it, and the process lives', async () => {
+  let fail: ((error: Error) => void) | undefined
+  const spool = {
+    append: () =>
+      new Promise<void>((_resolve, reject) => {
+        fail = reject
+      }),
+  } as unknown as Spool
+  const ingest = createIngest({
+    spool,
+    recent: createRecentRequests(),
+    hashOf: createRequestHash(key),
+    eventIds: createEventIds({ key }),
+    redaction: createRedaction(noRules, key),
+    ruleSet: noRules.hash,
+    nowNs: () => 1_795_000_000_000_000_000n,
+  })
+  const body = (text: string): Buffer =>
+    Buffer.from(
+      JSON.stringify({
+        resourceLogs: [
+          {
+            scopeLogs: [
+              {
+                logRecords: [
+                  {
+                    body: { stringValue: text },
+                    attributes: [{ key: 'log.record.uid', value: { stringValue: 'same' } }],
+                  },
+                ],
+              },
+            ],
+          },
+        ],
+      }),
+    )
+  const outcomes = ['a', 'b'].map((text) =>
+    ingest.logs(body(text), 'json', 'default').then(
+      () => 'taken',
+      (error: Error) => error.message,
+    ),
+  )
+  await new Promise(setImmediate)
+  fail?.(new Error('EIO'))
+  expect(await Promise.all(outcomes)).toEqual(['EIO', 'EIO'])
+  // An unhandled rejection would have ended this process, as it would a gateway's.
+  await new Promise(setImmediate)
 })
 
 describe('P13 at a gateway', () => {

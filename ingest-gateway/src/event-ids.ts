@@ -2,14 +2,15 @@
  * Events of the last minutes, by what they call themselves: an event that comes again, in whatever request, is one event.
  *
  * Its id is `log.record.uid`, else `event.id`, else for Claude Code session, sequence and time together. Ids are kept as
- * 64-bit hashes: of a million remembered events a new one looks like another with a chance below 10^-13. Two generations
+ * 64-bit hashes under a key of the tenant's, so that nobody can make one that looks like another's: of a million
+ * remembered events a new one looks like one of them with a chance below 10^-13. Two generations
  * of at most half a million ids or five minutes: an event is recognised for five minutes and the half million after it
  * at least (whichever ends first), and for no more than ten minutes.
  *
  * An id counts only once its request is on disk. A repetition that overtakes it waits for it; a request that failed takes
  * its ids with it, so that its retry is stored.
  */
-import { createHash } from 'node:crypto'
+import { createHmac } from 'node:crypto'
 
 export interface EventIds {
   begin(tenant: string): RequestIds
@@ -23,19 +24,27 @@ export interface RequestIds {
    * Whether the event came before. If not, it has now: bytes [start, end) are its id.
    * @param view of the same bytes
    */
-  isKnown(bytes: Uint8Array, view: DataView, start: number, end: number): boolean
-  /** Like {@link isKnown}, for ids that are put together or decoded. */
-  isKnownText(id: string): boolean
+  isKnown(kind: IdKind, bytes: Uint8Array, view: DataView, start: number, end: number): boolean
+  /** Like {@link isKnown}, for ids that are put together or decoded. A text that is not well-formed is no id. */
+  isKnownText(kind: IdKind, id: string): boolean
   /** Of the events that are new. */
   added(): Uint8Array
-  /** Resolves when what this request repeats is on disk. Rejects if it could not be written: then nothing of it counts. */
-  readonly repeated: Promise<unknown> | undefined
+  /**
+   * Resolves when what this request repeats is on disk; undefined if all of it is, or it repeats nothing.
+   * Rejects if it could not be written: then nothing of this request counts. Whoever calls it waits for it.
+   */
+  repeated(): Promise<unknown> | undefined
   /** The request is stored when `stored` resolves, and forgotten if it rejects. */
   settle(stored: Promise<unknown>): void
   fail(): void
 }
 
+/** What the id is: equal texts of two kinds are two ids. */
+export type IdKind = 'uid' | 'eventId' | 'claudeCode'
+
 export interface EventIdsOptions {
+  /** 16 bytes; the same after a restart, or nothing is recognised. */
+  readonly key: Uint8Array
   /** Ids in a generation. */
   readonly maxIds?: number
   /** Length of a generation, milliseconds. */
@@ -49,8 +58,9 @@ export const idBytes = 8
 const durable = 0
 const noBytes = new Uint8Array(0)
 const maxTenants = 10_000
+const kinds: Readonly<Record<IdKind, number>> = { uid: 1, eventId: 2, claudeCode: 3 }
 
-export function createEventIds(options: EventIdsOptions = {}): EventIds {
+export function createEventIds(options: EventIdsOptions): EventIds {
   const maxIds = options.maxIds ?? 500_000
   const windowMs = options.windowMs ?? 5 * 60_000
   const now = options.now ?? (() => performance.now())
@@ -63,11 +73,13 @@ export function createEventIds(options: EventIdsOptions = {}): EventIds {
   /** Requests that failed while one of the two tables may hold ids of theirs. */
   let failed = new Set<number>()
   let failedBefore = new Set<number>()
-  const seeds = new Map<string, readonly [number, number]>()
+  const keys = new Map<string, readonly [number, number]>()
 
   function rotateIfDue(): void {
-    if (current.size < maxIds && now() - currentSince < windowMs) return
-    previous = current
+    const age = now() - currentSince
+    if (current.size < maxIds && age < windowMs) return
+    // After a pause of two generations the one before is as old.
+    previous = age < 2 * windowMs ? current : createTable()
     current = createTable()
     currentSince = now()
     failedBefore = failed
@@ -80,22 +92,22 @@ export function createEventIds(options: EventIdsOptions = {}): EventIds {
     return request === undefined || failed.has(request) || failedBefore.has(request) ? undefined : request
   }
 
-  function seedOf(tenant: string): readonly [number, number] {
-    let seed = seeds.get(tenant)
-    if (seed === undefined) {
-      const digest = createHash('sha256').update(tenant).digest()
-      seed = [digest.readInt32LE(0), digest.readInt32LE(4)]
-      if (seeds.size >= maxTenants) seeds.clear()
-      seeds.set(tenant, seed)
+  function keyOf(tenant: string): readonly [number, number] {
+    let key = keys.get(tenant)
+    if (key === undefined) {
+      const digest = createHmac('sha256', options.key).update(`event ids\0${tenant}`).digest()
+      key = [digest.readInt32LE(0), digest.readInt32LE(4)]
+      if (keys.size >= maxTenants) keys.clear()
+      keys.set(tenant, key)
     }
-    return seed
+    return key
   }
 
   function begin(tenant: string): RequestIds {
     rotateIfDue()
     lastRequest = lastRequest === 0x7fffffff ? 1 : lastRequest + 1
     const request = lastRequest
-    const [seedA, seedB] = seedOf(tenant)
+    const [key0, key1] = keyOf(tenant)
     let added = noBytes
     let addedView: DataView | undefined
     let count = 0
@@ -115,9 +127,9 @@ export function createEventIds(options: EventIdsOptions = {}): EventIds {
     }
 
     const own: RequestIds = {
-      isKnown(bytes, view, start, end) {
-        const a = hash(bytes, view, start, end, seedA)
-        const b = hash(bytes, view, start, end, seedB)
+      isKnown(kind, bytes, view, start, end) {
+        const a = halfSipHash(bytes, view, start, end, key0 ^ kinds[kind], key1)
+        const b = secondHalf
         const before = requestOf(a, b)
         if (before === undefined) {
           note(a, b)
@@ -127,14 +139,13 @@ export function createEventIds(options: EventIdsOptions = {}): EventIds {
         if (pending !== undefined) waits.add(pending)
         return true
       },
-      isKnownText(id) {
+      isKnownText(kind, id) {
+        if (!id.isWellFormed()) return false
         const bytes = Buffer.from(id)
-        return own.isKnown(bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0, bytes.length)
+        return own.isKnown(kind, bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0, bytes.length)
       },
       added: () => added.subarray(0, count * idBytes),
-      get repeated() {
-        return waits.size === 0 ? undefined : Promise.all(waits)
-      },
+      repeated: () => (waits.size === 0 ? undefined : Promise.all(waits)),
       settle(stored) {
         if (count === 0) return
         underWay.set(request, stored)
@@ -163,24 +174,48 @@ export function createEventIds(options: EventIdsOptions = {}): EventIds {
   }
 }
 
-/** MurmurHash3's mixing of 32-bit words; two seeds make 64 bits. Who wants two events to look alike gives them one id. */
-function hash(bytes: Uint8Array, view: DataView, start: number, end: number, seed: number): number {
-  let h = seed
-  let at = start
-  for (; at + 4 <= end; at += 4) {
-    let k = Math.imul(view.getInt32(at, true), 0xcc9e2d51)
-    k = Math.imul((k << 15) | (k >>> 17), 0x1b873593)
-    h ^= k
-    h = (Math.imul((h << 13) | (h >>> 19), 5) + 0xe6546b64) | 0
+/** The other 32 bits of the last hash: two numbers come back without an object for each record. */
+let secondHalf = 0
+
+/** HalfSipHash-1-3 with 64 bits of output: a keyed hash for short texts, made of 32-bit words. @see https://github.com/veorq/SipHash */
+function halfSipHash(bytes: Uint8Array, view: DataView, start: number, end: number, k0: number, k1: number): number {
+  let v0 = k0
+  let v1 = k1 ^ 0xee
+  let v2 = 0x6c796765 ^ k0
+  let v3 = 0x74656462 ^ k1
+  const last = end - ((end - start) & 3)
+  let word = 0
+  // The rounds: one a word, one for the rest, three, and three for the other half.
+  for (let at = start, round = 0; round < 7; ) {
+    if (at < last) {
+      word = view.getInt32(at, true)
+      at += 4
+      v3 ^= word
+    } else {
+      if (round === 0) {
+        word = (end - start) << 24
+        for (let i = last; i < end; i++) word |= (bytes[i] as number) << (8 * (i - last))
+        v3 ^= word
+      } else if (round === 1) v2 ^= 0xee
+      else if (round === 4) {
+        secondHalf = v1 ^ v3
+        v1 ^= 0xdd
+      }
+      round++
+    }
+    v0 = (v0 + v1) | 0
+    v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0
+    v0 = (v0 << 16) | (v0 >>> 16)
+    v2 = (v2 + v3) | 0
+    v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2
+    v0 = (v0 + v3) | 0
+    v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0
+    v2 = (v2 + v1) | 0
+    v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2
+    v2 = (v2 << 16) | (v2 >>> 16)
+    if (round <= 1) v0 ^= word
   }
-  let rest = 0
-  for (; at < end; at++) rest = (rest << 8) | (bytes[at] as number)
-  let k = Math.imul(rest, 0xcc9e2d51)
-  k = Math.imul((k << 15) | (k >>> 17), 0x1b873593)
-  h ^= k ^ (end - start)
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
-  return h ^ (h >>> 16)
+  return v1 ^ v3
 }
 
 interface Table {

@@ -136,13 +136,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
   const answered = Promise.resolve({ records: 0, rejected: 0, notes: [] })
   for (const hash of spool.recoveredHashes) void recent.remember(hash, answered)
-  const eventIds = createEventIds()
+  const recognitionKey = loadKeyFile(path.join(directory, 'request-hash.key'), 16)
+  const eventIds = createEventIds({ key: recognitionKey })
   for (const ids of spool.recoveredIds) eventIds.restore(ids)
   const ingest = createIngest({
     spool,
     recent,
     eventIds,
-    hashOf: createRequestHash(loadKeyFile(path.join(directory, 'request-hash.key'), 16)),
+    hashOf: createRequestHash(recognitionKey),
     redaction: createRedaction(
       rules,
       loadKeyFile(config.redactionKeyFile ?? path.join(config.dataDir, 'redaction.key'), 32),

@@ -107,7 +107,7 @@ export function createIngest(options: IngestOptions): Ingest {
     ids: RequestIds,
   ): Promise<void> {
     // What came before and is not on disk yet: only when it is may this request be acknowledged.
-    if (ids.repeated !== undefined) await ids.repeated
+    await ids.repeated()
     if (records > 0) await spool.append({ ...request, ruleSet, ids: ids.added(), records, payload })
   }
 

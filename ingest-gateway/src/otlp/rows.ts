@@ -144,7 +144,8 @@ export const attributeNames = {
 
 /** Claude Code's events have no id, but their place in a session; undefined if a part is missing. */
 export function claudeCodeId(session: string, sequence: string, timestamp: string): string | undefined {
-  return session === '' || sequence === '' || timestamp === '' ? undefined : `${session}\0${sequence}\0${timestamp}`
+  if (session === '' || sequence === '' || timestamp === '') return undefined
+  return `${session.length} ${session} ${sequence.length} ${sequence} ${timestamp}`
 }
 
 /** Where redacted texts stood, as `Redactions` lists them; an attribute adds its key. */

@@ -266,8 +266,10 @@ class Walk {
 
   /** Whether the record that was just written came before. */
   private isKnown(ids: RequestIds): boolean {
-    const id = this.uid || this.eventId || claudeCodeId(this.sessionId, this.sequence, this.timestamp)
-    return id !== undefined && ids.isKnownText(id)
+    if (this.uid !== '') return ids.isKnownText('uid', this.uid)
+    if (this.eventId !== '') return ids.isKnownText('eventId', this.eventId)
+    const id = claudeCodeId(this.sessionId, this.sequence, this.timestamp)
+    return id !== undefined && ids.isKnownText('claudeCode', id)
   }
 
   private redacted(text: string, path: string): string {

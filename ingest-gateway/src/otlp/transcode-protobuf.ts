@@ -456,15 +456,17 @@ class Transcoder {
   /** Whether the record that was just written came before. */
   private isKnown(ids: RequestIds): boolean {
     const { reader } = this
-    const text = this.textOfValue(this.uid) ?? this.textOfValue(this.eventId)
-    if (text !== undefined) return ids.isKnown(reader.bytes, reader.view, text.start, text.end)
+    const uid = this.textOfValue(this.uid)
+    if (uid !== undefined) return ids.isKnown('uid', reader.bytes, reader.view, uid.start, uid.end)
+    const eventId = this.textOfValue(this.eventId)
+    if (eventId !== undefined) return ids.isKnown('eventId', reader.bytes, reader.view, eventId.start, eventId.end)
     if (this.sequence.start < 0 || this.timestamp.start < 0 || this.sessionId.start < 0) return false
     const id = claudeCodeId(
       this.readable(this.sessionId.start, this.sessionId.end),
       this.readable(this.sequence.start, this.sequence.end),
       this.readable(this.timestamp.start, this.timestamp.end),
     )
-    return id !== undefined && ids.isKnownText(id)
+    return id !== undefined && ids.isKnownText('claudeCode', id)
   }
 
   private writeEventName(): void {

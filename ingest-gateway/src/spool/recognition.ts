@@ -24,8 +24,8 @@ const blockHeaderBytes = 24
 const hashBytes = 16
 /** As long as an event or request is recognised at most. */
 const windowMs = 600_000
-/** Of one journal: half a million events, and the requests they came in. */
-const journalBytes = 8 * 1024 * 1024
+/** Of one journal: half a million events, also where each came in a request of its own (24 bytes). */
+const journalBytes = 16 * 1024 * 1024
 /** What is kept in memory for segments that wait; more, and the oldest are forgotten. */
 const maxWaitingBytes = 16 * 1024 * 1024
 
