@@ -24,6 +24,8 @@ export const canaries: readonly Canary[] = [
   { text: 'password=canary-password', secret: 'canary-password' },
   { text: '{"user":"ann","clientSecret":"canary-client"}', secret: 'canary-client' },
   { text: 'X-Api-Key: canary-header', secret: 'canary-header' },
+  { text: 'OPENAI__API__KEY=canary-dividers', secret: 'canary-dividers' },
+  { text: 'Bearer\tcanary-tab-0123456789', secret: 'canary-tab-0123456789' },
 ]
 
 /** The request with some of its texts replaced by canaries, as `pick` says: an index, or undefined to leave a text alone. */

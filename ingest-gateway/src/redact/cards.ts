@@ -12,7 +12,7 @@ export function findCard(text: string, from: number): { readonly start: number; 
 
 /** Not in the middle of an identifier or a number with a point; in groups of four, or Amex's 4-6-5, or in one piece. */
 const cardForm =
-  /(?<![\w.-])(?:\d{13,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{4}([ -])\d{6}\2\d{5})(?![\w-]|\.\d)/g
+  /(?:(?<![\w.-])|(?<=\\[bfnrt]))(?:\d{13,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{4}([ -])\d{6}\2\d{5})(?![\w-]|\.\d)/g
 /** Visa, Mastercard, American Express, Discover, JCB, Diners, UnionPay: with it, times and counters are hardly ever cards. */
 const cardIssuer =
   /^(?:4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}|3[47]\d{13}|(?:6011|64[4-9]\d|65\d\d)\d{12,15}|35(?:2[89]|[3-8]\d)\d{12,15}|3(?:0[0-59]|[68]\d)\d{11,16}|62\d{14,17})$/

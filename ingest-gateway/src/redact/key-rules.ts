@@ -10,77 +10,68 @@ export interface KeyRule {
   readonly names: readonly string[]
   /** The name must end it: `access_token` is a secret, `token_endpoint` is not. */
   readonly atEnd?: boolean
+  /** A name whose last word is one of these says something about the secret, and is none. */
+  readonly about?: ReadonlySet<string>
   /** Names that stand for no secret all the same, written without dividers. */
   readonly except?: RegExp
-  /** Values that are none. */
-  readonly exceptValue?: RegExp
+  /** Values of a name that are none: the shell's working directory. */
+  readonly exceptValue?: { readonly name: RegExp; readonly value: RegExp }
   /** Outside quotes the value goes on to the end of the line, as a header's does. */
   readonly wholeLine?: boolean
 }
 
-/** What is said about a secret is not the secret: `password_changed_at`, `api_key_id`, `secret_name`. */
-const about =
-  /(at|age|count|created|changed|deleted|enabled|encrypted|end|expired|expires|expiry|expiresin|fingerprint|format|hint|len|length|manager|name|policy|prefix|present|provider|required|reset|rotated|rotation|source|status|strategy|strength|suffix|type|until|updated|url|uri|valid|version)$/
+const words = (text: string): readonly string[] => text.split(' ')
 
-const keyOwners = [
-  'access',
-  'account',
-  'api',
-  'auth',
-  'encryption',
-  'license',
-  'master',
-  'private',
-  'service',
-  'session',
-  'shared',
-  'signing',
-  'ssh',
-  'storage',
-]
+/** `password_changed_at`, `api_key_id`, `secret_name` */
+const about: ReadonlySet<string> = new Set(
+  words(
+    'age at count created changed deleted enabled encrypted end expired expires expiry fingerprint format hint len length manager name policy prefix present provider required reset rotated rotation source status strategy strength suffix type until updated uri url valid version',
+  ),
+)
+
+const keyOwners = words(
+  'access account api auth encryption license master private service session shared signing ssh storage',
+)
 
 export const builtinKeyRules: readonly KeyRule[] = [
-  { id: 'password', names: ['password', 'passwd', 'passphrase', 'passcode'], except: about },
+  { id: 'password', names: ['password', 'passwd', 'passphrase', 'passcode'], about },
   {
     id: 'password',
     names: ['pwd'],
     atEnd: true,
-    // The shell's working directories.
     except: /^oldpwd$/,
-    exceptValue: /^(\/|~|\.|[A-Za-z]:\\)/,
+    exceptValue: { name: /^(?:PWD|pwd)$/, value: /^(?:\/|~|\.|[A-Za-z]:\\)/ },
   },
-  { id: 'secret', names: ['secret', 'credential'], except: new RegExp(`${about.source}|secretar|credentialless`) },
+  { id: 'secret', names: ['secret', 'credential'], about, except: /secretar|credentialless/ },
   {
     id: 'token',
     names: ['token'],
     atEnd: true,
-    except: /^(next|page|nextpage|continuation|sync|cancellation|stop)token$/,
+    except: /^(?:next|page|nextpage|continuation|sync|cancellation|stop)token$/,
   },
-  { id: 'authorization', names: ['authorization'], except: about, wholeLine: true },
+  { id: 'authorization', names: ['authorization'], about, wholeLine: true },
   {
     id: 'cookie',
     names: ['cookie'],
-    except: new RegExp(`${about.source}|(accepted|banner|consent|domain|path)$`),
+    about: new Set([...about, ...words('accepted banner consent domain path')]),
     wholeLine: true,
   },
-  {
-    id: 'api_key',
-    names: keyOwners.map((owner) => `${owner} key`),
-    except: new RegExp(`${about.source}|keyid$`),
-  },
+  { id: 'api_key', names: keyOwners.map((owner) => `${owner} key`), about: new Set([...about, 'id']) },
 ]
 
-const isDivider = (byte: number | undefined): boolean =>
-  byte !== undefined && ' _-.'.includes(String.fromCharCode(byte))
+/** Between the words of a name; more than these, and it is two names. */
+const maxDividers = 8
+const isAlphanumeric = (byte: number): boolean =>
+  (byte >= 0x30 && byte <= 0x39) || ((byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7a)
 
 /** The texts of which one stands in every name that a rule matches: the last words of its names. */
 export function needlesOf({ names, atEnd }: KeyRule): Needle[] {
   const before = new Map<string, Uint8Array[]>()
   for (const name of names) {
-    const words = name.split(' ')
-    const last = words.findLast((word) => word.length >= shortestNeedle) as string
+    const parts = name.split(' ')
+    const last = parts.findLast((word) => word.length >= shortestNeedle) as string
     // Of other names than two words the needle alone counts; they are looked at more closely when it was found.
-    const first = words.length === 2 && last === words[1] ? (words[0] as string) : ''
+    const first = parts.length === 2 && last === parts[1] ? (parts[0] as string) : ''
     before.set(last, [...(before.get(last) ?? []), Buffer.from(first)])
   }
   return [...before].map(([text, firstWords]) => ({
@@ -92,9 +83,11 @@ export function needlesOf({ names, atEnd }: KeyRule): Needle[] {
   }))
 }
 
-/** Whether the word ends at `end`, or one divider before it. */
+/** Whether the word ends at `end`, or some dividers before it. */
 function standsBefore(bytes: Uint8Array, word: Uint8Array, end: number): boolean {
-  const from = (isDivider(bytes[end - 1]) ? end - 1 : end) - word.length
+  let at = end
+  while (at > end - maxDividers && at > 0 && !isAlphanumeric(bytes[at - 1] as number)) at--
+  const from = at - word.length
   if (from < 0) return false
   for (let i = 0; i < word.length; i++) if (((bytes[from + i] as number) | 0x20) !== word[i]) return false
   return true
@@ -105,14 +98,26 @@ function bareName(name: string): string {
   return name.toLowerCase().replace(/[^a-z0-9]/g, '')
 }
 
+/** `at` of `passwordChangedAt` and `password_changed_at`. */
+function lastWord(name: string): string {
+  return /(?:[A-Z]+|[A-Z]?[a-z]+)\d*$/.exec(name.replace(/[^A-Za-z0-9]+$/, ''))?.[0].toLowerCase() ?? ''
+}
+
 /** The first rule that says a name stands for a secret. */
 export function ruleOfName(rules: readonly KeyRule[], name: string): KeyRule | undefined {
   const bare = bareName(name)
-  return rules.find(({ names, atEnd, except }) => {
+  return rules.find(({ names, atEnd, about, except }) => {
     const match = names.some((text) => {
       const word = bareName(text)
       return atEnd ? bare.endsWith(word) : bare.includes(word)
     })
-    return match && !except?.test(bare)
+    return match && !about?.has(lastWord(name)) && !except?.test(bare)
   })
 }
+
+/** Whether a value says nothing, or is one the rule leaves alone. */
+export function isNoSecret({ exceptValue }: KeyRule, name: string, value: string): boolean {
+  return noSecret.test(value) || (exceptValue?.name.test(name) === true && exceptValue.value.test(value))
+}
+
+const noSecret = /^(?:true|false|null|undefined|none|nil|yes|no|\*+|)$/i

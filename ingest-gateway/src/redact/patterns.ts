@@ -32,12 +32,19 @@ const alphanumeric = charClass(/[A-Za-z0-9]/)
 const upperOrDigit = charClass(/[A-Z0-9]/)
 const base64Url = charClass(/[\w-]/)
 const token68 = charClass(/[\w.~+/=-]/)
-const userinfo = charClass(/[^\s/@"'<>\\?#]/)
+const userinfo = charClass(/[^\s/"'<>\\?#]/)
+const pemContent = charClass(/[A-Za-z0-9+/=:,\s\\-]/)
 
 function runEnd(text: string, from: number, within: CharClass): number {
   let at = from
   while (at < text.length && within[text.charCodeAt(at)] === 1) at++
   return at
+}
+
+/** Whether a word may begin here: not after a letter or digit, unless that is the end of an escape such as `\\n`. */
+function beginsWord(text: string, at: number): boolean {
+  if (!isIn(text, at - 1, alphanumeric)) return true
+  return /[bfnrt]/.test(text[at - 1] as string) && text[at - 2] === '\\'
 }
 
 function isIn(text: string, at: number, chars: CharClass): boolean {
@@ -87,7 +94,7 @@ function prefixedKey(id: string, forms: readonly KeyForm[]): PatternRule {
     needles: forms.map(({ prefix }) => ({ text: prefix, exact: true })),
     detect(text, at, end) {
       const form = forms.find(({ prefix }) => text.startsWith(prefix, at))
-      if (form === undefined || isIn(text, at - 1, alphanumeric)) return { quietUntil: end }
+      if (form === undefined || !beginsWord(text, at)) return { quietUntil: end }
       const stop = runEnd(text, end, form.chars)
       const length = stop - end
       const fits = length >= form.min && length <= (form.max ?? length)
@@ -100,11 +107,12 @@ function prefixedKey(id: string, forms: readonly KeyForm[]): PatternRule {
 /** RFC 6750, section 2.1: what follows the scheme is the secret. */
 const bearer: PatternRule = {
   id: 'bearer_token',
-  needles: [{ text: 'bearer', accepts: (bytes, _start, end) => bytes[end] === 0x20 || bytes[end] === 0x09 }],
+  needles: [{ text: 'bearer', accepts: (bytes, _start, end) => [0x20, 0x09, 0x5c].includes(bytes[end] ?? 0) }],
   detect(text, at, end) {
-    if (isIn(text, at - 1, alphanumeric)) return { quietUntil: end }
+    if (!beginsWord(text, at)) return { quietUntil: end }
     let start = end
     while (start < end + 8 && (text[start] === ' ' || text[start] === '\t')) start++
+    if (start === end && text.startsWith('\\t', end)) start = end + 2
     const stop = runEnd(text, start, token68)
     return start > end && stop - start >= 8 ? { start, end: stop } : { quietUntil: Math.max(end, stop) }
   },
@@ -118,11 +126,13 @@ const jwt: PatternRule = {
     const header = runEnd(text, end, base64Url)
     if (header - at < 10 || text[header] !== '.') return { quietUntil: header }
     const payload = runEnd(text, header + 1, base64Url)
-    if (payload - header < 5 || text[payload] !== '.') return { quietUntil: header }
+    // Encrypted ones with a key that was agreed on have an empty second part.
+    const emptyKey = payload === header + 1
+    if ((!emptyKey && payload - header < 5) || text[payload] !== '.') return { quietUntil: header }
     let stop = runEnd(text, payload + 1, base64Url)
     // Encrypted ones have five parts (RFC 7516).
     for (let parts = 3; parts < 5 && text[stop] === '.'; parts++) stop = runEnd(text, stop + 1, base64Url)
-    return { start: at, end: stop }
+    return emptyKey && stop - payload < 16 ? { quietUntil: payload } : { start: at, end: stop }
   },
 }
 
@@ -135,10 +145,17 @@ const pem: PatternRule = {
     const boundary = /^[A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----/.exec(label)
     if (boundary === null) return { quietUntil: end }
     const closing = text.indexOf('-----END', end + boundary[0].length)
-    if (closing < 0) return { start: at, end: text.length }
+    if (closing < 0) return cutKey(text, at, end + boundary[0].length)
     const last = text.indexOf('-----', closing + 8)
     return { start: at, end: last < 0 ? text.length : last + 5 }
   },
+}
+
+/** A key whose end was cut off: what can be base64 or a header line; the boundary alone is none. */
+function cutKey(text: string, at: number, from: number): Detected {
+  const end = runEnd(text, from, pemContent)
+  const digits = text.slice(from, end).replace(/\\[rn]|[^A-Za-z0-9+/=]/g, '').length
+  return digits < 8 ? { quietUntil: from } : { start: at, end }
 }
 
 /** Longer names and passwords than this do not occur in connection strings; it bounds the look ahead. */
@@ -147,7 +164,10 @@ const maxUserinfo = 512
 /** The password in `scheme://user:password@host` (RFC 3986, section 3.2.1). */
 const connectionString: PatternRule = {
   id: 'connection_password',
-  needles: [{ text: '://', accepts: (bytes, _start, end) => passwordEnd((at) => bytes[at], end) > 0 }],
+  needles: ['://', ':\\/\\/'].map((text) => ({
+    text,
+    accepts: (bytes: Uint8Array, _start: number, end: number) => passwordEnd((at) => bytes[at], end) > 0,
+  })),
   detect(text, _at, end) {
     const stop = passwordEnd((at) => text.charCodeAt(at), end)
     return stop > 0 ? { start: text.indexOf(':', end) + 1, end: stop } : { quietUntil: end }
@@ -157,14 +177,19 @@ const connectionString: PatternRule = {
 /** Where the password ends whose user starts at `from`; 0 if there is none. */
 function passwordEnd(codeAt: (at: number) => number | undefined, from: number): number {
   let colon = -1
+  // The last @ before the host: a password that nobody encoded may hold one.
+  let found = 0
   for (let at = from; at < from + maxUserinfo; at++) {
     const code = codeAt(at)
-    if (code === 0x40) return colon >= 0 && at > colon + 1 ? at : 0
-    // Beyond ASCII everything may stand in a password that nobody encoded.
-    if (code === undefined || Number.isNaN(code) || (code < 128 && userinfo[code] !== 1)) return 0
+    // Beyond ASCII everything may stand in such a password.
+    if (code === undefined || Number.isNaN(code) || (code < 128 && userinfo[code] !== 1)) break
     if (code === 0x3a && colon < 0) colon = at
+    if (code === 0x40) {
+      if (colon < 0) break
+      if (at > colon + 1) found = at
+    }
   }
-  return 0
+  return found
 }
 
 /** `<bot id>:<35 characters>`, which so far always begin with AA. */

@@ -4,9 +4,10 @@
  * key nobody can tell which.
  */
 import { createHmac } from 'node:crypto'
-import { assignedSecret, isNoSecret } from './assignment.ts'
+import { assignedSecret } from './assignment.ts'
 import { findCard } from './cards.ts'
-import { needlesOf, ruleOfName } from './key-rules.ts'
+import { type JsonRules, redactJson } from './json-text.ts'
+import { isNoSecret, needlesOf, ruleOfName } from './key-rules.ts'
 import type { Match, PatternRule } from './patterns.ts'
 import { cardRule, type RuleSet } from './rules.ts'
 
@@ -45,6 +46,8 @@ const maxInText = 256
 const maxInRequest = 50_000
 const maxPathLength = 200
 const maxPasses = 8
+/** JSON within strings of JSON is looked into this deep; deeper it is text like any other. */
+const maxJsonDepth = 8
 /** What an earlier gateway, or an application that redacts as we do, left in place of a secret. */
 const mark = /^\[redacted [a-z][a-z0-9_]{0,31}(?: x[0-9a-f]{16})?\]$/
 const nothing: readonly string[] = []
@@ -100,7 +103,7 @@ export function createRedaction(rules: RuleSet, key: Uint8Array): StartRedaction
       return 'quietUntil' in detected ? detected : { ...detected, rule: detector.id, quote: '' }
     }
     const assigned = assignedSecret(text, at, end, rules.keys)
-    if (assigned === undefined) return { quietUntil: 0 }
+    if ('quietUntil' in assigned) return assigned
     const { rule, ...value } = assigned
     return { ...value, rule: rule.id }
   }
@@ -127,8 +130,18 @@ export function createRedaction(rules: RuleSet, key: Uint8Array): StartRedaction
       return `[redacted ${why}]`
     }
 
+    function replaceAll(text: string, path: string, depth = 0): string {
+      const json = depth > maxJsonDepth ? undefined : redactJson(text, jsonRules(path, depth))
+      return json ?? replaceInText(text, path)
+    }
+
+    const jsonRules = (path: string, depth: number): JsonRules => ({
+      text: (text) => replaceAll(text, path, depth + 1),
+      named: (name, readable) => named(name, readable, path),
+    })
+
     /** Again on what came of it: a mark is a boundary, where before there was a letter. */
-    function replaceAll(text: string, path: string): string {
+    function replaceInText(text: string, path: string): string {
       let result = replaceOnce(text, path)
       for (let pass = 0, before = text; pass < maxPasses && result !== before; pass++) {
         before = result
@@ -150,6 +163,14 @@ export function createRedaction(rules: RuleSet, key: Uint8Array): StartRedaction
       return result + text.slice(at)
     }
 
+    function named(name: string, readable: () => string, path: string): string | undefined {
+      const rule = ruleOf(name)
+      if (rule === undefined) return undefined
+      const text = readable()
+      if (isNoSecret(rule, name, text)) return undefined
+      return mark.test(text) ? text : redact(text, rule.id, path)
+    }
+
     /** A rule that fails must not let its text through. */
     function failingClosed(path: string, work: () => string): string {
       try {
@@ -162,13 +183,7 @@ export function createRedaction(rules: RuleSet, key: Uint8Array): StartRedaction
     return {
       candidates: (bytes) => rules.scan?.find(bytes),
       text: (text, path) => failingClosed(path, () => replaceAll(text, path)),
-      named(name, readable, path) {
-        const rule = ruleOf(name)
-        if (rule === undefined) return undefined
-        const text = readable()
-        if (isNoSecret(text) || rule.exceptValue?.test(text)) return undefined
-        return mark.test(text) ? text : redact(text, rule.id, path)
-      },
+      named,
       bytes(bytes, path) {
         // One character a byte: needles and forms are ASCII.
         const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')

@@ -134,6 +134,7 @@ export async function compileRules(input: RulesFile): Promise<RuleSet> {
     ...keys.flatMap(needlesOf),
     ...patterns.flatMap((pattern) => pattern.needles),
     ...searches.flatMap(({ contains }) => contains.map((text) => ({ text }))),
+    ...escapedAscii,
   ]
   const canonical = JSON.stringify([builtinVersion, file.disable.toSorted(), file.enable, file.keys, file.patterns])
   return {
@@ -146,6 +147,9 @@ export async function compileRules(input: RulesFile): Promise<RuleSet> {
     hash: createHash('sha256').update(canonical).digest().subarray(0, 8),
   }
 }
+
+/** In JSON within a text any character may be written as an escape; of those that rules are made of few senders do so. */
+const escapedAscii = ['2', '3', '4', '5', '6', '7'].map((digit) => ({ text: `\\u00${digit}`, exact: true }))
 
 export const noRules: RuleSet = {
   keys: [],
