@@ -234,6 +234,7 @@ describe('connections', () => {
     const before = peak()
     const socket = connect(hasty.port, '127.0.0.1')
     socket.on('error', () => {})
+    const closed = once(socket, 'close')
     socket.pause()
     // 40 MB of answers: more than the kernel keeps for anybody. A power of two bytes each, so that every read of the
     // gateway ends with a whole request: one that is cut in half would be late, and the connection cut for that.
@@ -243,7 +244,7 @@ describe('connections', () => {
     await pause(2_000)
     expect(peak() - before).toBeLessThan(100e6)
     socket.resume()
-    await once(socket, 'close')
+    await closed
     expect(socket.bytesRead).toBeLessThan(4_096 * page.body.length)
     await hasty.stop()
   })
