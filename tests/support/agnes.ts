@@ -38,6 +38,10 @@ export interface RunningAgnes {
   readonly clickhouseUrl: string
   /** Runs another command of the same instance. */
   agnes(...args: string[]): Promise<Ran>
+  /** Of `agnes up`. */
+  readonly pid: number
+  /** What `agnes up` and its services have written to standard error. */
+  stderr(): string
   /** Ctrl-C. */
   interrupt(): Promise<number | null>
 }
@@ -69,6 +73,8 @@ export async function startAgnes(dataDir: string, settings: NodeJS.ProcessEnv = 
     otlpUrl: `${settings.AGNES_TLS_CERT_FILE === undefined ? 'http' : 'https'}://127.0.0.1:${otlp}`,
     clickhouseUrl: `http://127.0.0.1:${clickhouse}/agnes`,
     agnes: (...args) => run(process.execPath, [command, ...args], { ...settings, AGNES_DATA_DIR: dataDir }),
+    pid: child.pid ?? 0,
+    stderr: () => stderr,
     async interrupt() {
       if (child.exitCode === null && child.signalCode === null) {
         child.kill('SIGINT')

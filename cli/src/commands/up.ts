@@ -1,7 +1,17 @@
 import { fork } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { type Config, exitCodes, isLoopback, type Log, loadConfig, UserError } from '@agnes/config'
+import {
+  type Config,
+  exitCodes,
+  isLoopback,
+  type Log,
+  loadConfig,
+  UserError,
+  type Variable,
+  type VariableName,
+  variables,
+} from '@agnes/config'
 import { type Command, Option } from 'commander'
 import { adminKeyFile, ensureAdminKey, gatewayHeaders } from '../admin-key.ts'
 import { keyAudit } from '../audit.ts'
@@ -46,9 +56,22 @@ const newKeyMs = 5_000
 const engineDrainMs = 2_000
 const main = fileURLToPath(new URL('../main.js', import.meta.url))
 
+/** Secrets a service needs; it is not given the others, which anybody could read in its environment. */
+const secretsOf: Readonly<Record<string, readonly string[]>> = {
+  gateway: ['AGNES_KEYS', 'CLICKHOUSE_URL'],
+  migrate: ['CLICKHOUSE_URL'],
+}
+
 /** A process of our own; `env` goes before what this process was given. */
 function start(command: string, env: NodeJS.ProcessEnv) {
-  return fork(main, [command], { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  const given = Object.entries(process.env).filter(([name]) => {
+    const variable: Variable | undefined = Object.hasOwn(variables, name) ? variables[name as VariableName] : undefined
+    return !variable?.secret || secretsOf[command]?.includes(name)
+  })
+  return fork(main, [command], {
+    env: { ...Object.fromEntries(given), ...env },
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  })
 }
 
 async function up(config: Config, printPorts: boolean): Promise<void> {
