@@ -8,7 +8,7 @@
 import { Buffer, isUtf8 } from 'node:buffer'
 import type { RequestIds } from '../event-ids.ts'
 import type { Redactor } from '../redact/redactor.ts'
-import { RowWriter } from './row-writer.ts'
+import { type ResourcePrefix, RowWriter, resourcePrefix, writeGroupRedactions } from './row-writer.ts'
 import {
   asRequestError,
   attributeNames,
@@ -182,7 +182,7 @@ class Walk {
       throw asRequestError(error, `${at}.resource`)
     }
     this.writer.repairedStrings += prefix.repairedStrings
-    const written: Prefix = { columns: prefix.written(), redactions: this.redactor?.take() ?? [] }
+    const written = resourcePrefix(prefix.written(), this.redactor?.take() ?? [])
     let groups = 0
     for (const [i, scopeLogs] of listOf(resourceLogs, 'scopeLogs', `${at}.scopeLogs`).entries()) {
       if (this.scopeLogs(written, scopeLogs, `${at}.scopeLogs[${i}]`)) groups++
@@ -190,26 +190,35 @@ class Walk {
     return groups
   }
 
-  private scopeLogs(resource: Prefix, scopeLogs: JsonObject, at: string): boolean {
+  private scopeLogs(resource: ResourcePrefix, scopeLogs: JsonObject, at: string): boolean {
     const { writer } = this
     this.countContainer()
-    const groupStart = writer.at
-    this.copiedBytes += resource.columns.length
-    if (this.copiedBytes > maxRowBytes) throw tooManyRowBytes()
-    writer.raw(resource.columns)
     const scope = objectOf(scopeLogs, 'scope', `${at}.scope`)
+    const logRecords = listOf(scopeLogs, 'logRecords', `${at}.logRecords`)
+    const groupStart = writer.at
+    if (logRecords.length > 0) {
+      this.copiedBytes += resource.columns.length + resource.redactions.length
+      if (this.copiedBytes > maxRowBytes) throw tooManyRowBytes()
+      writer.raw(resource.columns)
+    }
     try {
       writer.text(this.redacted(stringOf(scopeLogs, 'schemaUrl'), paths.scopeSchemaUrl))
       writer.text(this.redacted(stringOf(scope, 'name'), paths.scopeName))
       writer.text(this.redacted(stringOf(scope, 'version'), paths.scopeVersion))
       this.attributes(writer, this.attributesOf(scope), paths.scope)
-      writer.texts([...resource.redactions, ...(this.redactor?.take() ?? [])])
     } catch (error) {
       throw asRequestError(error, `${at}.scope`)
     }
+    const redactions = this.redactor?.take() ?? []
+    if (logRecords.length === 0) {
+      // The scope was only checked: mistakes in it are told whether or not it holds a record.
+      writer.at = groupStart
+      return false
+    }
+    writeGroupRedactions(writer, resource, redactions)
     const place = writer.reserveVarint()
     const before = this.records
-    for (const record of listOf(scopeLogs, 'logRecords', `${at}.logRecords`)) this.logRecord(record)
+    for (const record of logRecords) this.logRecord(record)
     const count = this.records - before
     if (count === 0) writer.at = groupStart
     else writer.fillVarint(place, count)
@@ -464,12 +473,6 @@ class Walk {
     if (typeof value === 'string' && /^-?\d{1,20}$/.test(value)) return BigInt(value)
     throw wrongType(field, 'an integer, as a string or a number', value)
   }
-}
-
-/** Columns of a resource, written once for all its scopes. */
-interface Prefix {
-  readonly columns: Uint8Array
-  readonly redactions: readonly string[]
 }
 
 interface Attribute {
