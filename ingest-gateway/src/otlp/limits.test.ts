@@ -220,6 +220,75 @@ describe('size', () => {
   })
 })
 
+describe('what a request becomes with its resources and scopes on each record', () => {
+  const refused = expect.objectContaining({
+    status: 413,
+    message: expect.stringMatching(/stored with each of their log records, become more than 268435456 bytes: send/),
+  })
+  const attribute = (length: number): KeyValue[] => [{ key: 'k', value: { stringValue: 'x'.repeat(length) } }]
+  const both = (request: ExportLogsRequest): (() => Rows)[] => [
+    () => protobuf(request),
+    () => json(JSON.stringify(request)),
+  ]
+  const logRecords = (count: number): object[] => Array(count).fill({})
+
+  test.each<[string, ExportLogsRequest]>([
+    [
+      'a resource of 400 KiB and 50,000 records',
+      {
+        resourceLogs: [
+          { resource: { attributes: attribute(400 * 1024) }, scopeLogs: [{ logRecords: logRecords(50_000) }] },
+        ],
+      },
+    ],
+    [
+      'a scope of 400 KiB and 50,000 records',
+      {
+        resourceLogs: [
+          { scopeLogs: [{ scope: { attributes: attribute(400 * 1024) }, logRecords: logRecords(50_000) }] },
+        ],
+      },
+    ],
+    [
+      '20 resources of 100 KiB and 200 records each',
+      {
+        resourceLogs: Array(20).fill({
+          resource: { attributes: attribute(100 * 1024) },
+          scopeLogs: [{ logRecords: logRecords(200) }],
+        }),
+      },
+    ],
+    [
+      '1,000 attributes of next to nothing and 10,000 records',
+      {
+        resourceLogs: [
+          {
+            resource: { attributes: Array.from({ length: 1_000 }, () => ({ key: '', value: { stringValue: '' } })) },
+            scopeLogs: [{ logRecords: logRecords(10_000) }],
+          },
+        ],
+      },
+    ],
+  ])('%s: refused', (_, request) => {
+    for (const transcode of both(request)) expect(transcode).toThrow(refused)
+  })
+
+  test('up to the bound it is taken, and told', () => {
+    const request: ExportLogsRequest = {
+      resourceLogs: [
+        { resource: { attributes: attribute(5_000) }, scopeLogs: [{ logRecords: logRecords(50_000) }] },
+        { resource: { attributes: attribute(1_000_000) }, scopeLogs: [{ logRecords: logRecords(1).slice(1) }] },
+      ],
+    }
+    for (const transcode of both(request)) {
+      const { records, unfoldedBytes } = transcode()
+      expect(records).toBe(50_000)
+      expect(unfoldedBytes).toBeGreaterThan(50_000 * 5_000)
+      expect(unfoldedBytes).toBeLessThan(50_000 * 5_100)
+    }
+  })
+})
+
 describe('what was redacted in a resource', () => {
   const secrets = Array.from({ length: 5_000 }, (_, i): AnyValue => ({ stringValue: `password=s3cret${i}` }))
   const attributes: KeyValue[] = [{ key: 'k', value: { arrayValue: { values: secrets } } }]

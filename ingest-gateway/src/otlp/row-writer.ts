@@ -269,13 +269,18 @@ export interface ResourcePrefix {
   /** What was redacted in them: elements of an Array(String) without their number. */
   readonly redactions: Uint8Array
   readonly redactionCount: number
+  readonly attributeCount: number
 }
 
-export function resourcePrefix(columns: Uint8Array, redactions: readonly string[]): ResourcePrefix {
-  if (redactions.length === 0) return { columns, redactions: nothing, redactionCount: 0 }
+export function resourcePrefix(
+  columns: Uint8Array,
+  attributeCount: number,
+  redactions: readonly string[],
+): ResourcePrefix {
+  if (redactions.length === 0) return { columns, attributeCount, redactions: nothing, redactionCount: 0 }
   const writer = new RowWriter(256)
   for (const text of redactions) writer.text(text)
-  return { columns, redactions: writer.written(), redactionCount: redactions.length }
+  return { columns, attributeCount, redactions: writer.written(), redactionCount: redactions.length }
 }
 
 /** GroupRedactions: those of the resource, then those of the scope. */

@@ -21,6 +21,7 @@ import {
   eventNameFromBody,
   maxContainers,
   maxRowBytes,
+  maxUnfoldedBytes,
   Notes,
   paths,
   RecordError,
@@ -32,6 +33,8 @@ import {
   tooManyContainers,
   tooManyRecords,
   tooManyRowBytes,
+  tooManyUnfoldedBytes,
+  unfoldedGroup,
 } from './rows.ts'
 
 /** Tags (`field << 3 | wire type`) of the messages we read. A known field with another wire type is an unknown field. */
@@ -122,6 +125,7 @@ class Transcoder {
   private containers = 0
   /** Bytes of resources written so far, those of scopes that were taken back included: it bounds the work. */
   private copiedBytes = 0
+  private unfoldedBytes = 0
   /** Place of the resource and the scope that is being read, for messages. */
   private resourceIndex = -1
   private scopeIndex = -1
@@ -173,6 +177,7 @@ class Transcoder {
     if (this.writer.repairedStrings > 0) this.notes.repair(reasons.utf8, this.writer.repairedStrings)
     return {
       bytes: this.writer.written(),
+      unfoldedBytes: this.unfoldedBytes,
       records: this.records,
       duplicates: this.duplicates,
       rejected: this.notes.rejected,
@@ -258,7 +263,7 @@ class Transcoder {
       throw asRequestError(error, `resourceLogs[${this.resourceIndex}].resource`)
     }
     this.writer.repairedStrings += writer.repairedStrings
-    return resourcePrefix(writer.written(), this.redactor?.take() ?? [])
+    return resourcePrefix(writer.written(), this.attributeCount, this.redactor?.take() ?? [])
   }
 
   /** @returns whether a group was written: a scope without a record leaves none */
@@ -304,6 +309,8 @@ class Transcoder {
       return false
     }
     writeGroupRedactions(writer, resource, redactions)
+    const groupBytes = writer.at - groupStart
+    const entries = resource.attributeCount + resource.redactionCount + this.attributeCount + redactions.length
     const recordsPlace = writer.reserveVarint()
     const recordsBefore = this.records
     reader.at = start
@@ -319,9 +326,14 @@ class Transcoder {
       reader.at = next
     }
     const count = this.records - recordsBefore
-    if (count === 0) writer.at = groupStart
-    else writer.fillVarint(recordsPlace, count)
-    return count > 0
+    if (count === 0) {
+      writer.at = groupStart
+      return false
+    }
+    writer.fillVarint(recordsPlace, count)
+    this.unfoldedBytes += unfoldedGroup(groupBytes, entries, count)
+    if (this.unfoldedBytes > maxUnfoldedBytes) throw tooManyUnfoldedBytes()
+    return true
   }
 
   /** ScopeName, ScopeVersion, ScopeAttributes. */
