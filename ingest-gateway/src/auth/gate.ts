@@ -31,7 +31,10 @@ export class RefusedError extends Error {
 /** A request that was let in. It has paid for what it declared; each call settles that with what it turned out to be. */
 export interface Admission {
   readonly tenant: string
-  /** The body has this many bytes, decoded. */
+  /**
+   * The body has this many bytes, decoded; for one that is not taken, what was read of it. The last call counts.
+   * Every request must come here: until then it holds what it declared against its key and its tenant.
+   */
   tookBytes(bytes: number): void
   /** The body holds this many records. */
   tookRecords(records: number): void
@@ -142,9 +145,13 @@ export function createGate({ ring, open, quotas, log, nowMs = () => performance.
       }
       // Paid in advance, or all that come at the same instant would find the same bucket full.
       quotas.charge(holder, 1, declaredBytes)
+      let charged = declaredBytes
       return {
         tenant: holder.tenant,
-        tookBytes: (bytes) => quotas.charge(holder, 0, bytes - declaredBytes),
+        tookBytes(bytes) {
+          quotas.charge(holder, 0, bytes - charged)
+          charged = bytes
+        },
         tookRecords: (records) => quotas.charge(holder, records - 1, 0),
       }
     },

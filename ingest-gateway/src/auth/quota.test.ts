@@ -152,6 +152,48 @@ describe('a tenant that sends more than it may', () => {
   })
 })
 
+describe('a request whose body is not taken pays for what was read of it', () => {
+  const bytesPerSecond = 1_000_000
+  /** Sends the headers and a few bytes only; the connection stays open. */
+  async function declare(gateway: SpoolOnlyGateway, bytes: number, headers: Record<string, string> = {}) {
+    const connection = await openConnection(gateway.port)
+    const declared = { ...json, Authorization: bearer('noisy'), 'Content-Length': String(bytes), ...headers }
+    connection.socket.write(requestBytes({ headers: declared }))
+    connection.socket.write('{"res')
+    return connection
+  }
+
+  test.each<[string, number, number, Record<string, string>]>([
+    ['declares a gigabyte', 413, 1_000_000_000, {}],
+    ['has a type we do not know', 415, 8_000_000, { 'Content-Type': 'text/plain' }],
+    ['has an encoding we do not know', 415, 8_000_000, { 'Content-Encoding': 'br' }],
+  ])('%s: %i, and the tenant goes on', async (_, status, bytes, headers) => {
+    const gateway = await start({ tenantBytesPerSecond: bytesPerSecond })
+    const { answer, socket } = await declare(gateway, bytes, headers)
+    expect(await answer()).toMatchObject({ status })
+    expect(await post(gateway, 'noisy')).toMatchObject({ status: 200 })
+    socket.destroy()
+  })
+
+  test('is cut off: the tenant goes on', async () => {
+    const gateway = await start({ tenantBytesPerSecond: bytesPerSecond })
+    const { socket } = await declare(gateway, 8_000_000)
+    await expect.poll(async () => (await post(gateway, 'noisy')).status).toBe(429)
+    socket.destroy()
+    // Six seconds' worth of debt were it not given back.
+    await expect.poll(async () => (await post(gateway, 'noisy')).status, { timeout: 2_000 }).toBe(200)
+  })
+
+  test('that is sent all the same is paid for', async () => {
+    const gateway = await start({ tenantBytesPerSecond: 100_000 })
+    const { answer, socket } = await declare(gateway, 4_000_005, { 'Content-Type': 'text/plain' })
+    expect(await answer()).toMatchObject({ status: 415 })
+    socket.write(Buffer.alloc(4_000_000, ' '))
+    await expect.poll(async () => (await post(gateway, 'noisy')).status).toBe(429)
+    socket.destroy()
+  })
+})
+
 describe('P20: of what is refused for its headers at most 64 KiB are read', () => {
   const most = 64 * 1024
   /** Sockets the gateway accepted, newest last. */

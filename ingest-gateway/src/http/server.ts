@@ -110,19 +110,20 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
         const advice = 'send one (OTEL_EXPORTER_OTLP_CLIENT_KEY)'
         return refuseFor('certificate', 403, `a client certificate this gateway trusts is needed: ${advice}`)
       }
-      admission = gate.ingest(credentials, address, declaredBytes(request))
+      const declared = declaredBytes(request)
+      // A body that is too large will not be read, so nobody is to pay for it.
+      admission = gate.ingest(
+        credentials,
+        address,
+        declared !== undefined && declared > limits.maxBodyBytes ? 0 : declared,
+      )
     } catch (error) {
       if (!(error instanceof RefusedError)) throw error
       metrics.refused(error.reason)
       return { ...refuse(error.status, error.message, refusalHeaders(error)), early: true }
     }
-    if (format === undefined) {
-      const sent = request.headers['content-type']
-      const problem = sent === undefined ? 'is missing' : `"${sent.slice(0, 60)}" is not supported`
-      return refuseFor('body', 415, `Content-Type ${problem}: send ${contentTypes.protobuf} or ${contentTypes.json}`)
-    }
-    if (closing) return refuseFor('stopping', 503, 'the gateway is stopping: try again', retryAfter)
     let held = 0
+    let body: Buffer | undefined
     const room = {
       take(bytes: number): void {
         if (!budget.take(bytes)) throw new BusyError()
@@ -130,8 +131,14 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
       },
     }
     try {
+      if (format === undefined) {
+        const sent = request.headers['content-type']
+        const problem = sent === undefined ? 'is missing' : `"${sent.slice(0, 60)}" is not supported`
+        return refuseFor('body', 415, `Content-Type ${problem}: send ${contentTypes.protobuf} or ${contentTypes.json}`)
+      }
+      if (closing) return refuseFor('stopping', 503, 'the gateway is stopping: try again', retryAfter)
       const encoding = contentEncoding(request.headers['content-encoding'])
-      const body = await readBody(request, encoding, limits, room, proceed)
+      body = await readBody(request, encoding, limits, room, proceed)
       return { format, ...(await answerExport(path, body, format, admission)) }
     } catch (error) {
       if (error instanceof AbortedError) return undefined
@@ -146,6 +153,7 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
       // Not 500: clients would drop the data for good (OTLP specification, "Retryable Response Codes").
       return refuseFor('error', 503, 'the gateway failed on this request: try again', retryAfter)
     } finally {
+      if (body === undefined) settleUnread(request, admission, held)
       budget.give(held)
     }
   }
@@ -286,6 +294,19 @@ function send(request: IncomingMessage, response: ServerResponse, answer: Format
     const declared = declaredBytes(request)
     if (!answer.early || (declared !== undefined && declared <= smallBodyBytes)) request.resume()
   }
+}
+
+/**
+ * The body of a request was not taken: it pays for what was read of it, and for what is yet to be read and thrown away,
+ * not for what it declared.
+ */
+function settleUnread(request: IncomingMessage, admission: Admission, alreadyRead: number): void {
+  let bytes = alreadyRead
+  admission.tookBytes(bytes)
+  request.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    admission.tookBytes(bytes)
+  })
 }
 
 function declaredBytes({ headers }: IncomingMessage): number | undefined {

@@ -1,13 +1,16 @@
 /** What is too deep, too many or too large, and text that is not text: one record pays, or the request, never the process. */
 import { describe, expect, test } from 'vitest'
-import type { AnyValue, ExportLogsRequest, KeyValue } from '../../../tests/support/otlp-reference.ts'
+import type { AnyValue, ExportLogsRequest, KeyValue, ScopeLogs } from '../../../tests/support/otlp-reference.ts'
 import { type Field, message, recordFields, requestFields, varint } from '../../../tests/support/protobuf-wire.ts'
 import { type Row, rowsOf } from '../../../tests/support/rowbinary.ts'
+import { createRedaction } from '../redact/redactor.ts'
+import { compileRules } from '../redact/rules.ts'
 import { defaultLimits, type Rows } from './rows.ts'
 import { transcodeJson } from './transcode-json.ts'
 import { transcodeProtobuf } from './transcode-protobuf.ts'
 
 const noon = 1_795_000_000_000_000_000n
+const rules = await compileRules({})
 
 function protobuf(request: ExportLogsRequest): Rows {
   return transcodeProtobuf(message(requestFields(request)), noon)
@@ -181,21 +184,30 @@ describe('size', () => {
   }
   const refused = expect.objectContaining({ status: 413, message: expect.stringContaining('bytes of rows') })
 
-  test.each<[string, Field]>([
-    ['a record', { number: 2, bytes: '' }],
-    ['nothing', { number: 15, varint: 0n }],
-  ])('a large resource with 50,000 scopes that hold %s does not become 50 GB', (_, content) => {
+  const withScopes = (content: Field): Buffer => {
     const scopes: Field[] = Array(50_000).fill({ number: 2, message: [content] })
-    const request = message([{ number: 1, message: [resource, ...scopes] }])
+    return message([{ number: 1, message: [resource, ...scopes] }])
+  }
+  const jsonWithScopes = (scope: string): string => {
+    const large = `{"attributes":[{"key":"k","value":{"stringValue":"${'x'.repeat(1_000_000)}"}}]}`
+    return `{"resourceLogs":[{"resource":${large},"scopeLogs":[${Array(50_000).fill(scope)}]}]}`
+  }
+
+  test('a large resource with 50,000 scopes that hold a record does not become 50 GB', () => {
+    const request = withScopes({ number: 2, bytes: '' })
     const before = process.memoryUsage().rss
     expect(() => transcodeProtobuf(request, noon)).toThrow(refused)
     expect(process.memoryUsage().rss - before).toBeLessThan(800e6)
+    expect(() => json(jsonWithScopes('{"logRecords":[{}]}'))).toThrow(refused)
   })
 
-  test('the same in JSON', () => {
-    const large = `{"attributes":[{"key":"k","value":{"stringValue":"${'x'.repeat(1_000_000)}"}}]}`
-    const scopes = Array(50_000).fill('{"logRecords":[{}]}')
-    expect(() => json(`{"resourceLogs":[{"resource":${large},"scopeLogs":[${scopes}]}]}`)).toThrow(refused)
+  test('a large resource is not written at all for scopes that hold nothing', () => {
+    const nothing = withScopes({ number: 15, varint: 0n })
+    for (const transcode of [() => transcodeProtobuf(nothing, noon), () => json(jsonWithScopes('{}'))]) {
+      const rows = transcode()
+      expect(rows).toMatchObject({ records: 0, rejected: 0, notes: [] })
+      expect(rowsOf(rows.bytes)).toEqual([])
+    }
   })
 
   test('text that JSON escapes make six times as long is refused when it no longer fits, not stored cut', () => {
@@ -205,6 +217,120 @@ describe('size', () => {
     expect(() =>
       transcodeProtobuf(message([{ number: 1, message: [{ number: 2, message: [record] }] }]), noon),
     ).toThrow(refused)
+  })
+})
+
+describe('what a request becomes with its resources and scopes on each record', () => {
+  const refused = expect.objectContaining({
+    status: 413,
+    message: expect.stringMatching(/stored with each of their log records, become more than 268435456 bytes: send/),
+  })
+  const attribute = (length: number): KeyValue[] => [{ key: 'k', value: { stringValue: 'x'.repeat(length) } }]
+  const both = (request: ExportLogsRequest): (() => Rows)[] => [
+    () => protobuf(request),
+    () => json(JSON.stringify(request)),
+  ]
+  const logRecords = (count: number): object[] => Array(count).fill({})
+
+  test.each<[string, ExportLogsRequest]>([
+    [
+      'a resource of 400 KiB and 50,000 records',
+      {
+        resourceLogs: [
+          { resource: { attributes: attribute(400 * 1024) }, scopeLogs: [{ logRecords: logRecords(50_000) }] },
+        ],
+      },
+    ],
+    [
+      'a scope of 400 KiB and 50,000 records',
+      {
+        resourceLogs: [
+          { scopeLogs: [{ scope: { attributes: attribute(400 * 1024) }, logRecords: logRecords(50_000) }] },
+        ],
+      },
+    ],
+    [
+      '20 resources of 100 KiB and 200 records each',
+      {
+        resourceLogs: Array(20).fill({
+          resource: { attributes: attribute(100 * 1024) },
+          scopeLogs: [{ logRecords: logRecords(200) }],
+        }),
+      },
+    ],
+    [
+      '1,000 attributes of next to nothing and 10,000 records',
+      {
+        resourceLogs: [
+          {
+            resource: { attributes: Array.from({ length: 1_000 }, () => ({ key: '', value: { stringValue: '' } })) },
+            scopeLogs: [{ logRecords: logRecords(10_000) }],
+          },
+        ],
+      },
+    ],
+  ])('%s: refused', (_, request) => {
+    for (const transcode of both(request)) expect(transcode).toThrow(refused)
+  })
+
+  test('up to the bound it is taken, and told', () => {
+    const request: ExportLogsRequest = {
+      resourceLogs: [
+        { resource: { attributes: attribute(5_000) }, scopeLogs: [{ logRecords: logRecords(50_000) }] },
+        { resource: { attributes: attribute(1_000_000) }, scopeLogs: [{ logRecords: logRecords(1).slice(1) }] },
+      ],
+    }
+    for (const transcode of both(request)) {
+      const { records, unfoldedBytes } = transcode()
+      expect(records).toBe(50_000)
+      expect(unfoldedBytes).toBeGreaterThan(50_000 * 5_000)
+      expect(unfoldedBytes).toBeLessThan(50_000 * 5_100)
+    }
+  })
+})
+
+describe('what was redacted in a resource', () => {
+  const secrets = Array.from({ length: 5_000 }, (_, i): AnyValue => ({ stringValue: `password=s3cret${i}` }))
+  const attributes: KeyValue[] = [{ key: 'k', value: { arrayValue: { values: secrets } } }]
+  const limits = { ...defaultLimits, maxDepth: 2 }
+  const list = (value: AnyValue): AnyValue => ({ arrayValue: { values: [value] } })
+  const tooDeep = list(list(list({})))
+  /** The same request by both ways. */
+  const both = (scopes: number, scope: ScopeLogs): (() => Rows)[] => {
+    const request: ExportLogsRequest = {
+      resourceLogs: [{ resource: { attributes }, scopeLogs: Array(scopes).fill(scope) }],
+    }
+    const wire = message(requestFields(request))
+    const text = Buffer.from(JSON.stringify(request))
+    const start = createRedaction(rules, Buffer.alloc(16, 1))
+    return [
+      () => transcodeProtobuf(wire, noon, { limits, redactor: start('t') }),
+      () => transcodeJson(text, noon, { limits, redactor: start('t') }),
+    ]
+  }
+
+  test('is listed with each record of each scope that has one', () => {
+    for (const transcode of both(2, { logRecords: [{}] })) {
+      const rows = rowsOf(transcode().bytes)
+      expect(rows.map((row) => (row.GroupRedactions as string[]).length)).toEqual([5_000, 5_000])
+      expect(rows[1]?.GroupRedactions).toEqual(rows[0]?.GroupRedactions)
+    }
+  })
+
+  test('is not written again for each of 90,000 scopes without a record', () => {
+    for (const transcode of both(90_000, { logRecords: [] })) {
+      const began = performance.now()
+      expect(transcode()).toMatchObject({ records: 0 })
+      expect(performance.now() - began).toBeLessThan(3_000)
+    }
+  })
+
+  test('counts where the records of the scopes are rejected and the scopes taken back', () => {
+    for (const transcode of both(750, { logRecords: [{ body: tooDeep }] })) {
+      expect(transcode).toThrow(
+        expect.objectContaining({ status: 413, message: expect.stringContaining('bytes of rows') }),
+      )
+    }
   })
 })
 

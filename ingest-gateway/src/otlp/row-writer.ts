@@ -262,6 +262,36 @@ export class RowWriter {
   }
 }
 
+/** What the groups of one resource have in common, encoded once: to look at each text again for each scope would take seconds. */
+export interface ResourcePrefix {
+  /** ServiceName, ResourceSchemaUrl, ResourceAttributes. */
+  readonly columns: Uint8Array
+  /** What was redacted in them: elements of an Array(String) without their number. */
+  readonly redactions: Uint8Array
+  readonly redactionCount: number
+  readonly attributeCount: number
+}
+
+export function resourcePrefix(
+  columns: Uint8Array,
+  attributeCount: number,
+  redactions: readonly string[],
+): ResourcePrefix {
+  if (redactions.length === 0) return { columns, attributeCount, redactions: nothing, redactionCount: 0 }
+  const writer = new RowWriter(256)
+  for (const text of redactions) writer.text(text)
+  return { columns, attributeCount, redactions: writer.written(), redactionCount: redactions.length }
+}
+
+/** GroupRedactions: those of the resource, then those of the scope. */
+export function writeGroupRedactions(writer: RowWriter, resource: ResourcePrefix, ofScope: readonly string[]): void {
+  writer.varint(resource.redactionCount + ofScope.length)
+  writer.raw(resource.redactions)
+  for (const text of ofScope) writer.text(text)
+}
+
+const nothing = new Uint8Array(0)
+
 export function base64Length(bytes: number): number {
   return Math.ceil(bytes / 3) * 4
 }

@@ -8,7 +8,7 @@
 import { Buffer, isUtf8 } from 'node:buffer'
 import type { RequestIds } from '../event-ids.ts'
 import type { Redactor } from '../redact/redactor.ts'
-import { RowWriter } from './row-writer.ts'
+import { type ResourcePrefix, RowWriter, resourcePrefix, writeGroupRedactions } from './row-writer.ts'
 import {
   asRequestError,
   attributeNames,
@@ -18,6 +18,7 @@ import {
   eventNameFromBody,
   maxContainers,
   maxRowBytes,
+  maxUnfoldedBytes,
   Notes,
   paths,
   RecordError,
@@ -29,6 +30,8 @@ import {
   tooManyContainers,
   tooManyRecords,
   tooManyRowBytes,
+  tooManyUnfoldedBytes,
+  unfoldedGroup,
 } from './rows.ts'
 
 type JsonObject = Readonly<Record<string, unknown>>
@@ -123,6 +126,7 @@ class Walk {
   private containers = 0
   /** Bytes of resources written so far, those of scopes that were taken back included: it bounds the work. */
   private copiedBytes = 0
+  private unfoldedBytes = 0
   private namedEvent = ''
   private uid = ''
   private eventId = ''
@@ -149,6 +153,7 @@ class Walk {
     if (this.writer.repairedStrings > 0) this.notes.repair(reasons.utf8, this.writer.repairedStrings)
     return {
       bytes: this.writer.written(),
+      unfoldedBytes: this.unfoldedBytes,
       records: this.records,
       duplicates: this.duplicates,
       rejected: this.notes.rejected,
@@ -171,8 +176,9 @@ class Walk {
     this.countContainer()
     const resource = objectOf(resourceLogs, 'resource', `${at}.resource`)
     const prefix = new RowWriter(256)
+    let attributes: readonly Attribute[]
     try {
-      const attributes = this.attributesOf(resource)
+      attributes = this.attributesOf(resource)
       const serviceName = attributes.findLast((attribute) => attribute.key === 'service.name')
       const serviceText = this.valueText(serviceName?.value, 'service.name', paths.serviceName)
       prefix.text(serviceText)
@@ -182,7 +188,7 @@ class Walk {
       throw asRequestError(error, `${at}.resource`)
     }
     this.writer.repairedStrings += prefix.repairedStrings
-    const written: Prefix = { columns: prefix.written(), redactions: this.redactor?.take() ?? [] }
+    const written = resourcePrefix(prefix.written(), attributes.length, this.redactor?.take() ?? [])
     let groups = 0
     for (const [i, scopeLogs] of listOf(resourceLogs, 'scopeLogs', `${at}.scopeLogs`).entries()) {
       if (this.scopeLogs(written, scopeLogs, `${at}.scopeLogs[${i}]`)) groups++
@@ -190,30 +196,48 @@ class Walk {
     return groups
   }
 
-  private scopeLogs(resource: Prefix, scopeLogs: JsonObject, at: string): boolean {
+  private scopeLogs(resource: ResourcePrefix, scopeLogs: JsonObject, at: string): boolean {
     const { writer } = this
     this.countContainer()
-    const groupStart = writer.at
-    this.copiedBytes += resource.columns.length
-    if (this.copiedBytes > maxRowBytes) throw tooManyRowBytes()
-    writer.raw(resource.columns)
     const scope = objectOf(scopeLogs, 'scope', `${at}.scope`)
+    const logRecords = listOf(scopeLogs, 'logRecords', `${at}.logRecords`)
+    const groupStart = writer.at
+    if (logRecords.length > 0) {
+      this.copiedBytes += resource.columns.length + resource.redactions.length
+      if (this.copiedBytes > maxRowBytes) throw tooManyRowBytes()
+      writer.raw(resource.columns)
+    }
+    let attributes: readonly Attribute[]
     try {
       writer.text(this.redacted(stringOf(scopeLogs, 'schemaUrl'), paths.scopeSchemaUrl))
       writer.text(this.redacted(stringOf(scope, 'name'), paths.scopeName))
       writer.text(this.redacted(stringOf(scope, 'version'), paths.scopeVersion))
-      this.attributes(writer, this.attributesOf(scope), paths.scope)
-      writer.texts([...resource.redactions, ...(this.redactor?.take() ?? [])])
+      attributes = this.attributesOf(scope)
+      this.attributes(writer, attributes, paths.scope)
     } catch (error) {
       throw asRequestError(error, `${at}.scope`)
     }
+    const redactions = this.redactor?.take() ?? []
+    if (logRecords.length === 0) {
+      // The scope was only checked: mistakes in it are told whether or not it holds a record.
+      writer.at = groupStart
+      return false
+    }
+    writeGroupRedactions(writer, resource, redactions)
+    const groupBytes = writer.at - groupStart
+    const entries = resource.attributeCount + resource.redactionCount + attributes.length + redactions.length
     const place = writer.reserveVarint()
     const before = this.records
-    for (const record of listOf(scopeLogs, 'logRecords', `${at}.logRecords`)) this.logRecord(record)
+    for (const record of logRecords) this.logRecord(record)
     const count = this.records - before
-    if (count === 0) writer.at = groupStart
-    else writer.fillVarint(place, count)
-    return count > 0
+    if (count === 0) {
+      writer.at = groupStart
+      return false
+    }
+    writer.fillVarint(place, count)
+    this.unfoldedBytes += unfoldedGroup(groupBytes, entries, count)
+    if (this.unfoldedBytes > maxUnfoldedBytes) throw tooManyUnfoldedBytes()
+    return true
   }
 
   private logRecord(record: JsonObject): void {
@@ -466,12 +490,6 @@ class Walk {
     if (typeof value === 'string' && /^-?\d{1,20}$/.test(value)) return BigInt(value)
     throw wrongType(field, 'an integer, as a string or a number', value)
   }
-}
-
-/** Columns of a resource, written once for all its scopes. */
-interface Prefix {
-  readonly columns: Uint8Array
-  readonly redactions: readonly string[]
 }
 
 interface Attribute {

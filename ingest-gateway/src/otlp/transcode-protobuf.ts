@@ -11,7 +11,7 @@ import type { RequestIds } from '../event-ids.ts'
 import { hasCandidate } from '../redact/needles.ts'
 import type { Redactor } from '../redact/redactor.ts'
 import { ProtobufError, Reader } from './reader.ts'
-import { base64Length, RowWriter } from './row-writer.ts'
+import { base64Length, type ResourcePrefix, RowWriter, resourcePrefix, writeGroupRedactions } from './row-writer.ts'
 import {
   asRequestError,
   attributeNames,
@@ -21,6 +21,7 @@ import {
   eventNameFromBody,
   maxContainers,
   maxRowBytes,
+  maxUnfoldedBytes,
   Notes,
   paths,
   RecordError,
@@ -32,6 +33,8 @@ import {
   tooManyContainers,
   tooManyRecords,
   tooManyRowBytes,
+  tooManyUnfoldedBytes,
+  unfoldedGroup,
 } from './rows.ts'
 
 /** Tags (`field << 3 | wire type`) of the messages we read. A known field with another wire type is an unknown field. */
@@ -122,6 +125,7 @@ class Transcoder {
   private containers = 0
   /** Bytes of resources written so far, those of scopes that were taken back included: it bounds the work. */
   private copiedBytes = 0
+  private unfoldedBytes = 0
   /** Place of the resource and the scope that is being read, for messages. */
   private resourceIndex = -1
   private scopeIndex = -1
@@ -152,7 +156,6 @@ class Transcoder {
   private readonly candidates: Int32Array | undefined
   /** The message that is being read may hold a secret: every text of it is looked at. */
   private careful = false
-  private resourceRedactions: readonly string[] = []
   /** Where the value stands that is being looked at. */
   private path = ''
   /** Holds a value while it is looked at. */
@@ -174,6 +177,7 @@ class Transcoder {
     if (this.writer.repairedStrings > 0) this.notes.repair(reasons.utf8, this.writer.repairedStrings)
     return {
       bytes: this.writer.written(),
+      unfoldedBytes: this.unfoldedBytes,
       records: this.records,
       duplicates: this.duplicates,
       rejected: this.notes.rejected,
@@ -240,8 +244,8 @@ class Transcoder {
     return groups
   }
 
-  /** ServiceName, ResourceSchemaUrl, ResourceAttributes, once for all scopes of the resource. */
-  private resource(start: number, end: number, urlStart: number, urlEnd: number): Uint8Array {
+  /** ServiceName, ResourceSchemaUrl, ResourceAttributes and what was redacted in them, once for all scopes of the resource. */
+  private resource(start: number, end: number, urlStart: number, urlEnd: number): ResourcePrefix {
     const writer = new RowWriter(end - start + 64)
     this.careful = this.mayHoldSecret(start, end) || this.mayHoldSecret(urlStart, urlEnd)
     try {
@@ -255,16 +259,15 @@ class Transcoder {
       else this.writeValue(writer, this.serviceName.start, this.serviceName.end, 'service.name', paths.serviceName)
       this.writeText(writer, urlStart, urlEnd, paths.resourceSchemaUrl)
       this.writeAttributes(writer, paths.resource)
-      this.resourceRedactions = this.redactor?.take() ?? []
     } catch (error) {
       throw asRequestError(error, `resourceLogs[${this.resourceIndex}].resource`)
     }
     this.writer.repairedStrings += writer.repairedStrings
-    return writer.written()
+    return resourcePrefix(writer.written(), this.attributeCount, this.redactor?.take() ?? [])
   }
 
   /** @returns whether a group was written: a scope without a record leaves none */
-  private scopeLogs(resource: Uint8Array, start: number, end: number): boolean {
+  private scopeLogs(resource: ResourcePrefix, start: number, end: number): boolean {
     const { reader, writer } = this
     this.countContainer()
     this.scopeIndex++
@@ -272,10 +275,14 @@ class Transcoder {
     let scopeEnd = -1
     let urlStart = -1
     let urlEnd = -1
+    let holdsRecords = false
     reader.at = start
     while (reader.at < end) {
       const tag = reader.tag(end)
-      if (tag === scopeLogsTag.scope) {
+      if (tag === scopeLogsTag.logRecords) {
+        holdsRecords = true
+        reader.skip(tag, end)
+      } else if (tag === scopeLogsTag.scope) {
         const length = reader.length(end)
         scopeStart = reader.at
         scopeEnd = reader.at += length
@@ -287,13 +294,23 @@ class Transcoder {
     }
 
     const groupStart = writer.at
-    this.copiedBytes += resource.length
-    if (this.copiedBytes > maxRowBytes) throw tooManyRowBytes()
-    writer.raw(resource)
+    if (holdsRecords) {
+      this.copiedBytes += resource.columns.length + resource.redactions.length
+      if (this.copiedBytes > maxRowBytes) throw tooManyRowBytes()
+      writer.raw(resource.columns)
+    }
     this.careful = this.mayHoldSecret(scopeStart, scopeEnd) || this.mayHoldSecret(urlStart, urlEnd)
     this.writeText(writer, urlStart, urlEnd, paths.scopeSchemaUrl)
     this.scope(scopeStart, scopeEnd)
-    writer.texts([...this.resourceRedactions, ...(this.redactor?.take() ?? [])])
+    const redactions = this.redactor?.take() ?? []
+    if (!holdsRecords) {
+      // The scope was only checked: mistakes in it are told whether or not it holds a record.
+      writer.at = groupStart
+      return false
+    }
+    writeGroupRedactions(writer, resource, redactions)
+    const groupBytes = writer.at - groupStart
+    const entries = resource.attributeCount + resource.redactionCount + this.attributeCount + redactions.length
     const recordsPlace = writer.reserveVarint()
     const recordsBefore = this.records
     reader.at = start
@@ -309,9 +326,14 @@ class Transcoder {
       reader.at = next
     }
     const count = this.records - recordsBefore
-    if (count === 0) writer.at = groupStart
-    else writer.fillVarint(recordsPlace, count)
-    return count > 0
+    if (count === 0) {
+      writer.at = groupStart
+      return false
+    }
+    writer.fillVarint(recordsPlace, count)
+    this.unfoldedBytes += unfoldedGroup(groupBytes, entries, count)
+    if (this.unfoldedBytes > maxUnfoldedBytes) throw tooManyUnfoldedBytes()
+    return true
   }
 
   /** ScopeName, ScopeVersion, ScopeAttributes. */

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { nodeFs, type SpoolFile, type SpoolFs } from './file-system.ts'
 import { decodeFrameHeader } from './frame.ts'
 import { scanSegment } from './segment-file.ts'
-import { openSpool, type Spool, type SpoolRequest } from './spool.ts'
+import { openSpool, type Spool, type SpoolOptions, type SpoolRequest } from './spool.ts'
 
 let directory: string
 const opened: Spool[] = []
@@ -19,7 +19,9 @@ afterEach(async () => {
   await rm(directory, { recursive: true })
 })
 
-async function open(options: { segmentBytes?: number; sealAfterMs?: number } = {}): Promise<Spool> {
+async function open(
+  options: Pick<SpoolOptions, 'segmentBytes' | 'segmentUnfoldedBytes' | 'sealAfterMs'> = {},
+): Promise<Spool> {
   const spool = await openSpool({ directory, sealAfterMs: 1, ...options })
   opened.push(spool)
   return spool
@@ -144,6 +146,16 @@ describe('a segment is sealed', () => {
     for (let i = 0; i < 4; i++) await spool.append(request('x'.repeat(600)))
     expect(await segments()).toHaveLength(2)
     expect(await spool.nextSealed()).toMatchObject({ records: 2 })
+  })
+
+  test('before resources and scopes become too much, repeated for each record', async () => {
+    const spool = await open({ segmentUnfoldedBytes: 1_000, sealAfterMs: 60_000 })
+    const append = (text: string, unfoldedBytes: number) => spool.append(request(text, { unfoldedBytes }))
+    for (const text of ['a', 'b', 'c']) await append(text, 400)
+    // Those that come together share an fdatasync, and one alone always fits.
+    await Promise.all([append('d', 600), append('e', 500), append('f', 5_000), append('g', 1)])
+    const found = await Promise.all((await segments()).map((name) => payloads(path.join(directory, name))))
+    expect(found).toEqual([['a', 'b'], ['c', 'd'], ['e'], ['f'], ['g']])
   })
 
   test('when the receive day changes: a batch is one partition of the table', async () => {

@@ -40,6 +40,8 @@ export interface SpoolOptions {
   readonly directory: string
   /** A segment is sealed when it is this large. */
   readonly segmentBytes?: number
+  /** … or before its resources and scopes, repeated for each record by the INSERT, become more than this. */
+  readonly segmentUnfoldedBytes?: number
   /** … or this old while the writer has nothing else to do. Milliseconds. */
   readonly sealAfterMs?: number
   /** Requests that wait for their fdatasync may hold this many bytes; more are refused. */
@@ -63,6 +65,8 @@ export interface SpoolRequest {
   /** What the request's events with an id are recognised by, 8 bytes each; none unless told. */
   readonly ids?: Uint8Array
   readonly records: number
+  /** What the payload's resources and scopes become when the INSERT repeats them for each record; 0 unless told. */
+  readonly unfoldedBytes?: number
   /** Insert-ready bytes (layout.ts). They must not change until the promise settles. */
   readonly payload: Uint8Array
 }
@@ -161,6 +165,7 @@ interface ActiveSegment {
   readonly path: string
   readonly batchId: string
   bytes: number
+  unfoldedBytes: number
   records: number
   firstReceivedAtNs: bigint
   lastReceivedAtNs: bigint
@@ -189,6 +194,7 @@ const maxGroupBytes = 8 * 1024 * 1024
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const { directory, fs = nodeFs, log = () => {} } = options
   const segmentBytes = options.segmentBytes ?? 32 * 1024 * 1024
+  const segmentUnfoldedBytes = options.segmentUnfoldedBytes ?? 256 * 1024 * 1024
   const sealAfterMs = options.sealAfterMs ?? 1_000
   const maxPendingBytes = options.maxPendingBytes ?? 64 * 1024 * 1024
 
@@ -291,13 +297,16 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     if (taker !== undefined) armSealTimer()
   }
 
-  /** The next requests in order of arrival: one receive day, one group's worth of bytes. */
+  /** The next requests in order of arrival: one receive day, one group's worth of bytes, no more than a segment unfolds to. */
   function takeGroup(): Waiting[] {
     const day = (waiting[0] as Waiting).request.receivedAtNs / dayNs
     let bytes = 0
+    let unfoldedBytes = 0
     let count = 0
     for (const { request } of waiting) {
-      if (count > 0 && (bytes + request.payload.length > maxGroupBytes || request.receivedAtNs / dayNs !== day)) break
+      unfoldedBytes += request.unfoldedBytes ?? 0
+      const full = bytes + request.payload.length > maxGroupBytes || unfoldedBytes > segmentUnfoldedBytes
+      if (count > 0 && (full || request.receivedAtNs / dayNs !== day)) break
       bytes += request.payload.length
       count++
     }
@@ -333,6 +342,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     for (const { request } of group) recognition.note(active.path, request.requestHash, request.ids ?? noIds)
     room.wrote(bytes)
     active.bytes += bytes
+    active.unfoldedBytes += unfoldedOf(group)
     active.records += records
     nextSeq += BigInt(records)
     backlogBytes += bytes
@@ -342,7 +352,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   async function rotateIfNeeded(group: readonly Waiting[]): Promise<void> {
     const day = (group[0] as Waiting).request.receivedAtNs / dayNs
     if (active.bytes === 0) return
-    if (active.bytes >= segmentBytes || active.firstReceivedAtNs / dayNs !== day || sealIsDue()) await seal()
+    const full = active.bytes >= segmentBytes || active.unfoldedBytes + unfoldedOf(group) > segmentUnfoldedBytes
+    if (full || active.firstReceivedAtNs / dayNs !== day || sealIsDue()) await seal()
   }
 
   function sealIsDue(): boolean {
@@ -628,6 +639,7 @@ async function createSegment(fs: SpoolFs, directory: string, firstSeq: bigint): 
     path: file,
     batchId: uuidV7(),
     bytes: 0,
+    unfoldedBytes: 0,
     records: 0,
     firstReceivedAtNs: 0n,
     lastReceivedAtNs: 0n,
@@ -643,6 +655,10 @@ function uuidV7(): string {
   bytes[8] = 0x80 | ((bytes[8] as number) & 0x3f)
   const hex = bytes.toString('hex')
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+}
+
+function unfoldedOf(group: readonly Waiting[]): number {
+  return sum(group, ({ request }) => request.unfoldedBytes ?? 0)
 }
 
 function sum<T>(items: readonly T[], value: (item: T) => number): number {
