@@ -102,13 +102,13 @@ export function createIngest(options: IngestOptions): Ingest {
   }
 
   async function append(
-    { records, bytes: payload }: Rows,
+    { records, unfoldedBytes, bytes: payload }: Rows,
     request: Pick<SpoolRequest, 'tenant' | 'receivedAtNs' | 'requestHash'>,
     ids: RequestIds,
   ): Promise<void> {
     // What came before and is not on disk yet: only when it is may this request be acknowledged.
     await ids.repeated()
-    if (records > 0) await spool.append({ ...request, ruleSet, ids: ids.added(), records, payload })
+    if (records > 0) await spool.append({ ...request, ruleSet, ids: ids.added(), records, unfoldedBytes, payload })
   }
 
   return { logs, counters }

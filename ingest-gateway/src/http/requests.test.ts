@@ -1,4 +1,7 @@
 /** What a sender gets to see: the status its SDK acts on, and a sentence its developer can act on. */
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import * as zlib from 'node:zlib'
 import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -359,6 +362,26 @@ describe('the same request again', () => {
     expect(second.body.toString()).toBe(first.body.toString())
     expect(second.body.toString()).toContain('"rejectedLogRecords":"1"')
   })
+})
+
+test('requests whose resources become much on their records do not share a segment', async () => {
+  const dataDir = await mkdtemp(path.join(tmpdir(), 'agnes-unfolded-'))
+  const own = await startSpoolOnlyGateway({ dataDir })
+  try {
+    // 200 MiB each, of the 256 MiB a segment may become.
+    const attributes = [{ key: 'k', value: { stringValue: 'x'.repeat(5_200) } }]
+    const body = (schemaUrl: string): string =>
+      JSON.stringify({
+        resourceLogs: [{ schemaUrl, resource: { attributes }, scopeLogs: [{ logRecords: Array(40_000).fill({}) }] }],
+      })
+    const answers = await Promise.all(['one', 'two'].map((name) => send(own.port, { headers: json, body: body(name) })))
+    expect(answers.map(({ status }) => status)).toEqual([200, 200])
+    const segments = (await readdir(dataDir, { recursive: true })).filter((name) => /(^|\/)seg-[^/]*$/.test(name))
+    expect(segments).toHaveLength(2)
+  } finally {
+    await own.stop()
+    await rm(dataDir, { recursive: true })
+  }
 })
 
 describe('health', () => {
