@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { createAgnesClient, migrate } from '@agnes/clickhouse'
 import type { ClickHouseClient } from '@clickhouse/client'
 
@@ -69,6 +70,8 @@ export async function startSpoolOnly(env: NodeJS.ProcessEnv = {}): Promise<Spool
     AGNES_LOG_LEVEL: 'error',
     ...env,
   })
+  // What it loads after its ports are open is loaded when its own first events have come.
+  while ((await received(url)) < 2) await pause(50)
   return {
     otlpUrl: url,
     pid: child.pid ?? 0,
@@ -80,6 +83,11 @@ export async function startSpoolOnly(env: NodeJS.ProcessEnv = {}): Promise<Spool
       rmSync(dataDir, { recursive: true, force: true })
     },
   }
+}
+
+async function received(url: string): Promise<number> {
+  const health = (await (await fetch(`${url}/healthz`)).json()) as { received: number }
+  return health.received
 }
 
 async function start(command: string, env: NodeJS.ProcessEnv): Promise<{ child: ChildProcess; url: string }> {
