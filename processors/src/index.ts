@@ -7,11 +7,5 @@ export {
   type ScanOptions,
   type ToolDecision,
 } from './failure-scan/scan.ts'
-export {
-  createTurnReader,
-  type ReadOptions,
-  type ReadSummary,
-  readTurns,
-  type TurnReader,
-} from './transcripts/read-turns.ts'
+export { type ReadOptions, type ReadSummary, readTurns, TurnReader } from './transcripts/read-turns.ts'
 export type { Compaction, TokenUsage, Turn, TurnKind, TurnRole } from './transcripts/turn.ts'
