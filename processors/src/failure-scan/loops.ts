@@ -105,8 +105,8 @@ export class Loops {
 }
 
 /*
- * The three counts go back from the last outcome, it included. A call counts only if it was made after its successor's
- * predecessor was answered: calls made at once have not seen each other fail.
+ * The three counts go back from the last outcome, it included. An outcome counts only if it was there before the next call
+ * was made: calls made at once have not seen each other fail.
  */
 
 /** The same call, or one on the same target, that failed alike. */

@@ -6,7 +6,7 @@
  */
 
 import type { Missing } from './skim.ts'
-import { createIndexer, type IndexedLine, type Indexer } from './structure.ts'
+import { borrowIndexer, giveBack, type IndexedLine, type Indexer } from './structure.ts'
 
 export interface Line extends IndexedLine {
   readonly start: number
@@ -28,7 +28,8 @@ const newline = 0x0a
 const pieceBytes = 256 * 1024
 
 export class LineSplitter {
-  private readonly indexer: Indexer
+  private readonly indexer: Indexer = borrowIndexer()
+  private isClosed = false
   /** The line whose end has not come: `from` to `to` of the indexer's bytes. */
   private from = 0
   private to = 0
@@ -37,11 +38,10 @@ export class LineSplitter {
   constructor(
     private readonly limits: LineLimits,
     private readonly onLine: (line: Line) => void,
-  ) {
-    this.indexer = createIndexer(2 * Math.min(pieceBytes, limits.maxLineBytes + 1))
-  }
+  ) {}
 
   write(chunk: Buffer): void {
+    if (this.isClosed) throw new Error('this transcript has ended')
     let at = 0
     while (at < chunk.length) {
       if (this.squeezer === undefined) {
@@ -57,14 +57,22 @@ export class LineSplitter {
     }
   }
 
+  /** Nothing more comes: what is left is the last line. */
   end(): void {
+    if (this.isClosed) return
     if (this.squeezer !== undefined) this.endSqueezed(this.squeezer, true)
     else if (this.to > this.from) {
       this.makeRoom(0)
       this.indexer.bytes[this.to] = newline
       this.emit(this.from, this.to, true)
-      this.from = this.to
     }
+    this.close()
+  }
+
+  /** To be called where `end` is not. */
+  close(): void {
+    if (!this.isClosed) giveBack(this.indexer)
+    this.isClosed = true
   }
 
   private take(piece: Buffer): void {

@@ -53,7 +53,8 @@ export class TurnReader {
   ) {
     this.previewCharacters = Math.min(previewCharacters, maxPreview)
     this.skimmer = createSkimmer(this.previewCharacters)
-    this.splitter = new LineSplitter({ maxLineBytes, maxStringBytes }, (line) => this.line(line))
+    const limits = { maxLineBytes, maxStringBytes: Math.min(maxStringBytes, maxLineBytes >> 2) }
+    this.splitter = new LineSplitter(limits, (line) => this.line(line))
   }
 
   write(chunk: Buffer): void {
@@ -65,6 +66,11 @@ export class TurnReader {
     this.splitter.end()
     const { bytes, lines, turns, badLines, endsInPartialLine } = this
     return { bytes, lines, turns, badLines, unknownTypes: Object.fromEntries(this.unknown), endsInPartialLine }
+  }
+
+  /** To be called where `end` is not. */
+  close(): void {
+    this.splitter.close()
   }
 
   private line(line: Line): void {
@@ -96,18 +102,22 @@ export async function* readTurns(
 ): AsyncGenerator<Turn, ReadSummary, undefined> {
   let batch: Turn[] = []
   const reader = new TurnReader((turn) => batch.push(turn), options)
-  for await (const chunk of chunks) {
-    // Chunks can be large, and turns of all of them at once larger still.
-    for (let from = 0; from < chunk.length; from += pieceBytes) {
-      reader.write(chunk.subarray(from, from + pieceBytes))
-      const turns = batch
-      batch = []
-      yield* turns
+  try {
+    for await (const chunk of chunks) {
+      // Chunks can be large, and the turns of all of one at once larger still.
+      for (let from = 0; from < chunk.length; from += pieceBytes) {
+        reader.write(chunk.subarray(from, from + pieceBytes))
+        const turns = batch
+        batch = []
+        yield* turns
+      }
     }
+    const summary = reader.end()
+    yield* batch
+    return summary
+  } finally {
+    reader.close()
   }
-  const summary = reader.end()
-  yield* batch
-  return summary
 }
 
 const pieceBytes = 256 * 1024

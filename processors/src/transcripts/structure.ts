@@ -29,7 +29,24 @@ const pageBytes = 65_536
 const blockBytes = 64
 let compiled: object | undefined
 
-export function createIndexer(capacity: number): Indexer {
+/** Bytes of a line that fit without growing. */
+const firstCapacity = 512 * 1024
+const maxIdle = 4
+const idle: Indexer[] = []
+
+/**
+ * An indexer for one transcript at a time; `giveBack` lets the next one use it. Each has a memory of its own, for which
+ * the platform sets gigabytes of addresses aside until the garbage collector comes by.
+ */
+export function borrowIndexer(): Indexer {
+  return idle.pop() ?? createIndexer(firstCapacity)
+}
+
+export function giveBack(indexer: Indexer): void {
+  if (idle.length < maxIdle && indexer.capacity === firstCapacity) idle.push(indexer)
+}
+
+function createIndexer(capacity: number): Indexer {
   compiled ??= new WebAssembly.Module(moduleBytes())
   const { exports } = new WebAssembly.Instance(compiled)
   const memory = exports.memory as { readonly buffer: ArrayBuffer; grow(pages: number): number }
