@@ -1,3 +1,12 @@
+export {
+  type Disagreement,
+  type Evaluation,
+  evaluateFolder,
+  type Label,
+  type ScannedFile,
+  type Score,
+} from './evaluation/evaluate.ts'
+export { formatEvaluation } from './evaluation/format.ts'
 export type { Finding, FindingSeverity, FindingType } from './failure-scan/finding.ts'
 export { type Rule, rules } from './failure-scan/rules.ts'
 export {

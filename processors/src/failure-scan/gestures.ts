@@ -21,7 +21,8 @@ export class Gestures {
   /** Number of calls before each of the last gestures that correct. */
   private corrected: number[] = []
 
-  constructor(private readonly add: (place: Place) => void) {}
+  /** `add` says whether it is new: a line can stand twice in a file. */
+  constructor(private readonly add: (place: Place) => boolean) {}
 
   turn(turn: Turn): void {
     if (turn.kind === 'interrupt') this.interrupt(turn)
@@ -57,8 +58,7 @@ export class Gestures {
     this.isFresh = true
     this.lastMs = turn.timeMs ?? this.lastMs
     if (isSame) return
-    this.add(place)
-    if (!corrects || turn.isSidechain) return
+    if (!this.add(place) || !corrects || turn.isSidechain) return
     this.corrected = this.corrected.filter((before) => this.calls - before <= correctionCalls)
     this.corrected.push(this.calls)
     if (this.corrected.length < corrections) return

@@ -5,6 +5,7 @@
  * call counts only if it was made after the outcome before it was seen, and whatever makes a repetition reasonable ends a
  * run: a success, a prompt, a change between, waiting for something.
  */
+import { Recent } from '../transcripts/recent.ts'
 import type { Turn } from '../transcripts/turn.ts'
 import type { Place } from './scan.ts'
 
@@ -32,9 +33,10 @@ interface Chain {
 type LoopRule = 'loop.same_call' | 'loop.same_error' | 'loop.same_result'
 
 export class Loops {
-  private readonly chains = new Map<string, Chain>()
+  private readonly chains = new Recent<Chain>(maxChains)
   /** Older versions write sub-agents into the main file without an id: their turns hang together by their parents. */
-  private readonly sidechains = new Map<string, string>()
+  private readonly sidechains = new Recent<string>(maxSidechainUuids)
+  private lastSidechain = 'sidechain'
 
   constructor(private readonly add: (place: Place) => void) {}
 
@@ -92,27 +94,30 @@ export class Loops {
     let chain = this.chains.get(key)
     if (chain === undefined) {
       chain = { outcomes: [], reported: new Set() }
-      keep(this.chains, key, chain, maxChains)
+      this.chains.set(key, chain)
     }
     return chain
   }
 
-  private sidechainOf({ uuid, parentUuid }: Turn): string {
-    const root = this.sidechains.get(uuid) ?? this.sidechains.get(parentUuid) ?? (uuid || 'sidechain')
-    if (uuid !== '' && !this.sidechains.has(uuid)) keep(this.sidechains, uuid, root, maxSidechainUuids)
+  /** A sub-agent begins with its prompt. */
+  private sidechainOf({ uuid, parentUuid, kind }: Turn): string {
+    const known = this.sidechains.get(uuid) ?? this.sidechains.get(parentUuid)
+    const root = known ?? (kind === 'prompt' && uuid !== '' ? uuid : this.lastSidechain)
+    this.lastSidechain = root
+    if (uuid !== '') this.sidechains.set(uuid, root)
     return root
   }
 }
 
 /*
  * The three counts go back from the last outcome, it included. An outcome counts only if it was there before the next call
- * was made: calls made at once have not seen each other fail.
+ * was made: calls made at once have not seen each other fail. A line that stands twice in the file counts once.
  */
 
 /** The same call, or one on the same target, that failed alike. */
 function countSameCall(outcomes: readonly Outcome[], last: Outcome): number {
   const { toolName, target, contentHash } = last.call
-  let count = 1
+  const counted = [last.call.toolUseId]
   let changed = false
   let next = last
   for (let i = outcomes.length - 2; i >= 0; i--) {
@@ -126,32 +131,32 @@ function countSameCall(outcomes: readonly Outcome[], last: Outcome): number {
     const isSameError = before.signature === last.signature
     // What was changed between may have been the next step: then only the very same failure is a repetition.
     if (changed && !(isSameError && Math.abs(before.result.textBytes - last.result.textBytes) <= 16)) break
-    if ((!isCall && !isSameError) || before.result.index > next.call.index) continue
-    count++
+    if ((!isCall && !isSameError) || !wasSeen(before, next, counted)) continue
+    counted.push(before.call.toolUseId)
     next = before
   }
-  return count
+  return counted.length
 }
 
 /** Calls of one tool that failed with the same error, whatever they were about. */
 function countSameError(outcomes: readonly Outcome[], last: Outcome): number {
-  let count = 1
+  const counted = [last.call.toolUseId]
   let next = last
   for (let i = outcomes.length - 2; i >= 0; i--) {
     const before = outcomes[i] as Outcome
     if (before.call.toolName !== last.call.toolName) continue
     if (!before.result.isError || before.signature !== last.signature) break
     const isAtOnce = before.call.messageId !== '' && before.call.messageId === next.call.messageId
-    if (isAtOnce || before.result.index > next.call.index) continue
-    count++
+    if (isAtOnce || !wasSeen(before, next, counted)) continue
+    counted.push(before.call.toolUseId)
     next = before
   }
-  return count
+  return counted.length
 }
 
 /** The same call with the same result, and nothing that could have changed it between. */
 function countSameResult(outcomes: readonly Outcome[], last: Outcome): number {
-  let count = 1
+  const counted = [last.call.toolUseId]
   let next = last
   for (let i = outcomes.length - 2; i >= 0; i--) {
     const before = outcomes[i] as Outcome
@@ -160,11 +165,15 @@ function countSameResult(outcomes: readonly Outcome[], last: Outcome): number {
       continue
     }
     if (before.result.isError || before.result.contentHash !== last.result.contentHash) break
-    if (before.result.index > next.call.index) continue
-    count++
+    if (!wasSeen(before, next, counted)) continue
+    counted.push(before.call.toolUseId)
     next = before
   }
-  return count
+  return counted.length
+}
+
+function wasSeen(before: Outcome, next: Outcome, counted: readonly string[]): boolean {
+  return before.result.index < next.call.index && !counted.includes(before.call.toolUseId)
 }
 
 /** A person's no, an echo of another failure: nothing the model was told about the call. */
@@ -215,14 +224,4 @@ function signatureOf(text: string): string {
 /** "Exit code 1" alone says nothing about a cause. */
 function isTelling(signature: string): boolean {
   return signature.replace(/^Exit code \d+/, '').replace(/[^A-Za-z]/g, '').length >= 20
-}
-
-function keep<V>(map: Map<string, V>, key: string, value: V, most: number): void {
-  if (map.size >= most && !map.has(key)) {
-    for (const oldest of map.keys()) {
-      map.delete(oldest)
-      break
-    }
-  }
-  map.set(key, value)
 }

@@ -6,6 +6,7 @@
  */
 import { createHash } from 'node:crypto'
 import { cutAt } from '../transcripts/json-bytes.ts'
+import { Recent } from '../transcripts/recent.ts'
 import type { Turn } from '../transcripts/turn.ts'
 import { Ending } from './ending.ts'
 import type { Finding, FindingType } from './finding.ts'
@@ -55,7 +56,7 @@ class Scan implements FailureScan {
   dropped = 0
   private readonly findings: Finding[] = []
   private readonly ids = new Set<string>()
-  private readonly calls = new Calls()
+  private readonly calls = new Recent<Turn>(maxOpenCalls)
   private readonly gestures: Gestures
   private readonly loops: Loops
   private readonly ending = new Ending()
@@ -63,7 +64,7 @@ class Scan implements FailureScan {
   private isMarked = false
 
   constructor(private readonly options: ScanOptions) {
-    const add = (place: Place): void => this.add(place)
+    const add = (place: Place): boolean => this.add(place)
     this.gestures = new Gestures(add)
     this.loops = new Loops(add)
   }
@@ -72,10 +73,11 @@ class Scan implements FailureScan {
     let call: Turn | undefined
     switch (turn.kind) {
       case 'tool_use':
-        this.calls.open(turn)
+        this.calls.set(turn.toolUseId, turn)
         break
       case 'tool_result':
-        call = this.calls.answer(turn)
+        call = this.calls.get(turn.toolUseId)
+        this.calls.delete(turn.toolUseId)
         if (turn.isError) this.toolError(turn, call)
         break
       case 'api_error': {
@@ -123,15 +125,16 @@ class Scan implements FailureScan {
     this.add({ turn, rule: 'context_pressure.compaction', class: finer, excerpt })
   }
 
-  private add({ turn, rule: name, class: finer, excerpt }: Place): void {
+  /** Whether it was new. */
+  private add({ turn, rule: name, class: finer, excerpt }: Place): boolean {
     const rule = ruleOf(name)
     const [type, ruleClass] = name.split('.') as [FindingType, string]
     const id = findingId(turn, type)
     // A line that stands twice in the file is one thing that happened.
-    if (this.ids.has(id)) return
+    if (this.ids.has(id)) return false
     if (this.findings.length >= maxFindings) {
       this.dropped++
-      return
+      return false
     }
     this.ids.add(id)
     this.findings.push({
@@ -150,31 +153,12 @@ class Scan implements FailureScan {
       ruleVersion: rule.version,
       advice: rule.advice,
     })
+    return true
   }
 }
 
-/** Calls that wait for their results; a call that got none is forgotten after so many others. */
+/** Calls that wait for their results. */
 const maxOpenCalls = 2_000
-
-class Calls {
-  private readonly turns = new Map<string, Turn>()
-
-  open(turn: Turn): void {
-    if (this.turns.size >= maxOpenCalls) {
-      for (const oldest of this.turns.keys()) {
-        this.turns.delete(oldest)
-        break
-      }
-    }
-    this.turns.set(turn.toolUseId, turn)
-  }
-
-  answer({ toolUseId }: Turn): Turn | undefined {
-    const call = this.turns.get(toolUseId)
-    if (call !== undefined) this.turns.delete(toolUseId)
-    return call
-  }
-}
 
 const errorRules: Readonly<Record<string, RuleName>> = {
   shell_exit: 'tool_error.shell_exit',

@@ -16,7 +16,7 @@ describe('what is read is what JSON.parse would find', () => {
         const bytes = Buffer.from(`${lines.join('\n')}\n`)
         expect(read(bytes, cuts).turns.map(comparable)).toEqual(parsed(lines).map(comparable))
       }),
-      { numRuns: 1_500 },
+      { numRuns: 400 },
     )
   })
 
@@ -42,7 +42,7 @@ describe('what is read is what JSON.parse would find', () => {
         expect(turn?.textBytes).toBe(Buffer.byteLength(text) - 2)
         expect(next?.text).toBe('after')
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     )
   })
 
@@ -65,7 +65,7 @@ describe('what is read is what JSON.parse would find', () => {
         if (isObject(text))
           expect(turns.filter((turn) => turn.line === 2).map(plain)).toEqual(parsed([text]).map(plain))
       }),
-      { numRuns: 1_500 },
+      { numRuns: 400 },
     )
   })
 })

@@ -1,6 +1,7 @@
 /** One record → its turns: who speaks, what it is, and what a failed call failed of. */
 import { apiErrorClass } from './api-errors.ts'
 import { emptyBlock, type RawBlock, type RawRecord } from './raw-record.ts'
+import { Recent } from './recent.ts'
 import { type ToolErrorClass, toolErrorClass } from './tool-errors.ts'
 import type { Compaction, Turn, TurnKind, TurnRole } from './turn.ts'
 
@@ -32,12 +33,12 @@ const stateTypes = new Set([
   'result',
 ])
 
-/** Calls whose results may still come: beyond this many the oldest are forgotten. */
+/** Calls whose results may still come. */
 const maxOpenCalls = 10_000
 
 export class TurnMaker {
   /** Name of the tool by the id of its call. */
-  private readonly openCalls = new Map<string, string>()
+  private readonly openCalls = new Recent<string>(maxOpenCalls)
 
   /** Calls `onTurn` for the turns of the record, which have indexes from `index` on; returns the next index. */
   turns(
@@ -68,21 +69,11 @@ export class TurnMaker {
 
   private turnOfBlock(record: RawRecord, of: RawBlock, kind: TurnKind, index: number, line: number, at: number): Turn {
     if (kind === 'tool_use') {
-      this.open(of.id, of.name)
+      this.openCalls.set(of.id, of.name)
       return turnOf(record, of, kind, index, line, at, of.name, of.id)
     }
     if (kind !== 'tool_result') return turnOf(record, of, kind, index, line, at, '', '')
     return turnOf(record, of, kind, index, line, at, this.openCalls.get(of.toolUseId) ?? '', of.toolUseId)
-  }
-
-  private open(id: string, name: string): void {
-    if (this.openCalls.size >= maxOpenCalls) {
-      for (const oldest of this.openCalls.keys()) {
-        this.openCalls.delete(oldest)
-        break
-      }
-    }
-    this.openCalls.set(id, name)
   }
 }
 
