@@ -86,9 +86,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   // Spool and writer speak up when something is wrong, or right again.
   const warn: Log = (message, level = 'warn', fields) => log(message, level, fields)
   const rules = config.redaction === false ? noRules : await loadRules(config.redactionRules)
-  const tls = config.tls && openTls({ files: config.tls, log, everyMs: options.tlsEveryMs })
   const directory = path.join(config.dataDir, 'spool')
   createDirectory(directory)
+  const recognitionKey = loadKeyFile(path.join(directory, 'request-hash.key'), 16, 'AGNES_DATA_DIR')
+  const redactionKeyFile = config.redactionKeyFile ?? path.join(config.dataDir, 'redaction.key')
+  const redactionKey = loadKeyFile(redactionKeyFile, 32, 'AGNES_REDACTION_KEY_FILE')
+  const tls = config.tls && openTls({ files: config.tls, log, everyMs: options.tlsEveryMs })
   const lock = await lockDirectory(directory, 'spool')
   const ring = openKeyRing({
     client: createAgnesClient({ url: clickhouseUrl, application: 'agnes-ingest-gateway', requestTimeoutMs: 5_000 }),
@@ -136,7 +139,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
   const answered = Promise.resolve({ records: 0, rejected: 0, notes: [] })
   for (const hash of spool.recoveredHashes) void recent.remember(hash, answered)
-  const recognitionKey = loadKeyFile(path.join(directory, 'request-hash.key'), 16)
   const eventIds = createEventIds({ key: recognitionKey })
   for (const ids of spool.recoveredIds) eventIds.restore(ids)
   const ingest = createIngest({
@@ -144,10 +146,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     recent,
     eventIds,
     hashOf: createRequestHash(recognitionKey),
-    redaction: createRedaction(
-      rules,
-      loadKeyFile(config.redactionKeyFile ?? path.join(config.dataDir, 'redaction.key'), 32),
-    ),
+    redaction: createRedaction(rules, redactionKey),
     ruleSet: rules.hash,
     nowNs,
   })
