@@ -3,7 +3,17 @@ import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { createAgnesClient } from '@agnes/clickhouse'
-import { type Config, exitCodes, isLoopback, type Log, lockDirectory, UserError, urlHost } from '@agnes/config'
+import {
+  type Config,
+  exitCodes,
+  isLoopback,
+  type Log,
+  loadKeyFile,
+  lockDirectory,
+  UserError,
+  urlHost,
+} from '@agnes/config'
+import { createRedaction, loadRules, noRules } from '@agnes/redaction'
 import { createGate, defaultTenant } from './auth/gate.ts'
 import { type KeyRing, openKeyRing } from './auth/key-ring.ts'
 import { createQuotas } from './auth/quota.ts'
@@ -12,12 +22,9 @@ import { createEventIds } from './event-ids.ts'
 import { listenGrpc } from './grpc/server.ts'
 import { type HealthReport, listen } from './http/server.ts'
 import { createIngest } from './ingest.ts'
-import { loadKeyFile } from './key-file.ts'
 import { createMetrics } from './metrics.ts'
 import { type Pulse, startPulse } from './pulse.ts'
 import { createRecentRequests } from './recent-requests.ts'
-import { createRedaction } from './redact/redactor.ts'
-import { loadRules, noRules } from './redact/rules.ts'
 import { createRequestHash } from './request-hash.ts'
 import { openSpool } from './spool/spool.ts'
 import { openTls } from './tls.ts'

@@ -1,10 +1,11 @@
 /** One request's way: bytes → rows → disk → answer. Transport (HTTP, later gRPC) stays outside. */
+
+import type { StartRedaction } from '@agnes/redaction'
 import type { EventIds, RequestIds } from './event-ids.ts'
 import type { Rows, TranscodeLimits } from './otlp/rows.ts'
 import { transcodeJson } from './otlp/transcode-json.ts'
 import { transcodeProtobuf } from './otlp/transcode-protobuf.ts'
 import type { RecentRequests } from './recent-requests.ts'
-import type { StartRedaction } from './redact/redactor.ts'
 import type { RequestHash } from './request-hash.ts'
 import type { Spool, SpoolRequest } from './spool/spool.ts'
 

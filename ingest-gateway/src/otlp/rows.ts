@@ -1,6 +1,7 @@
 /** What both transcoders (protobuf, JSON) take and give, and the rules they share. */
+
+import type { Redactor } from '@agnes/redaction'
 import type { RequestIds } from '../event-ids.ts'
-import type { Redactor } from '../redact/redactor.ts'
 
 export interface TranscodeLimits {
   /** More records in a request are refused whole (413). */

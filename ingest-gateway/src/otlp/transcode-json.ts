@@ -6,8 +6,8 @@
  * @see OTLP specification, "JSON Protobuf Encoding"
  */
 import { Buffer, isUtf8 } from 'node:buffer'
+import type { Redactor } from '@agnes/redaction'
 import type { RequestIds } from '../event-ids.ts'
-import type { Redactor } from '../redact/redactor.ts'
 import { type ResourcePrefix, RowWriter, resourcePrefix, writeGroupRedactions } from './row-writer.ts'
 import {
   asRequestError,

@@ -7,9 +7,8 @@
  * @see opentelemetry-proto, logs/v1/logs.proto and common/v1/common.proto
  */
 import { isUtf8 } from 'node:buffer'
+import { hasCandidate, type Redactor } from '@agnes/redaction'
 import type { RequestIds } from '../event-ids.ts'
-import { hasCandidate } from '../redact/needles.ts'
-import type { Redactor } from '../redact/redactor.ts'
 import { ProtobufError, Reader } from './reader.ts'
 import { base64Length, type ResourcePrefix, RowWriter, resourcePrefix, writeGroupRedactions } from './row-writer.ts'
 import {

@@ -1,7 +1,7 @@
 /** Random keys that must be the same after a restart: what was made with them lies on disk. */
 import { randomBytes } from 'node:crypto'
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
-import { exitCodes, UserError } from '@agnes/config'
+import { exitCodes, UserError } from './errors.ts'
 
 /**
  * The key in a file, made on first use and readable by its owner only. An empty file is what an interrupted first use

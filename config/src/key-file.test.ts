@@ -1,8 +1,8 @@
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { UserError } from '@agnes/config'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { UserError } from './errors.ts'
 import { loadKeyFile } from './key-file.ts'
 
 let directory: string
