@@ -1,5 +1,6 @@
 /** The gateway as a whole: listener, ingest, spool, writer, heartbeat; nothing else knows all of them. */
 import { mkdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { createAgnesClient } from '@agnes/clickhouse'
@@ -23,6 +24,7 @@ import { listenGrpc } from './grpc/server.ts'
 import { type HealthReport, listen } from './http/server.ts'
 import { createIngest } from './ingest.ts'
 import { createMetrics } from './metrics.ts'
+import { createDecodeThreads } from './otlp/decode-threads.ts'
 import { type Pulse, startPulse } from './pulse.ts'
 import { createRecentRequests } from './recent-requests.ts'
 import { createRequestHash } from './request-hash.ts'
@@ -39,6 +41,7 @@ export interface GatewayOptions {
     Partial<
       Pick<
         Config,
+        | 'decodeThreads'
         | 'tls'
         | 'redaction'
         | 'redactionRules'
@@ -81,6 +84,8 @@ export interface Gateway {
 const drainMs = 8_000
 /** On loopback the start waits this long for the list of keys; until it is there, clients with a key are told to come again. */
 const keysWaitMs = 1_000
+/** Threads that decode, unless told: more than four are faster than the thread that answers. */
+const maxDecodeThreads = 4
 /** Requests of the largest size that may be in memory at once; usual ones are a thousandth of it. */
 const requestsInMemory = 4
 
@@ -148,7 +153,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   for (const hash of spool.recoveredHashes) void recent.remember(hash, answered)
   const eventIds = createEventIds({ key: recognitionKey })
   for (const ids of spool.recoveredIds) eventIds.restore(ids)
+  const threadCount = config.decodeThreads ?? Math.max(1, Math.min(maxDecodeThreads, availableParallelism() - 1))
+  const threads =
+    threadCount === 0
+      ? undefined
+      : createDecodeThreads(threadCount, { rules: rules.source, redactionKey, recognitionKey, limits: undefined }, log)
   const ingest = createIngest({
+    threads,
     spool,
     recent,
     eventIds,
@@ -233,6 +244,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   })
 
   async function giveUp(error: unknown): Promise<never> {
+    await threads?.close()
     await spool.close()
     await writer.stop()
     await client.close()
@@ -260,6 +272,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     tls?.stop()
     await pulse?.stop()
     await Promise.all([listener.close(), grpc.close()])
+    await threads?.close()
     await spool.close()
     const drained = writer.stop()
     await Promise.race([drained, new Promise((resolve) => setTimeout(resolve, drainMs).unref())])

@@ -19,6 +19,8 @@ export interface RuleSet {
   readonly scan: NeedleScan | undefined
   /** Number of rules; 0 when redaction is off. */
   readonly size: number
+  /** What it was made of, for another thread to make its own; undefined when redaction is off. */
+  readonly source: RulesFile | undefined
   /** First 8 bytes of the SHA-256 of the effective rules, stored with each frame; zeros when redaction is off. */
   readonly hash: Uint8Array
 }
@@ -143,6 +145,7 @@ export async function compileRules(input: RulesFile): Promise<RuleSet> {
     searches,
     cards,
     scan: everywhere ? undefined : createNeedleScan(needles, cards),
+    source: input,
     size: keys.length + patterns.length + searches.length + Number(cards),
     hash: createHash('sha256').update(canonical).digest().subarray(0, 8),
   }
@@ -157,6 +160,7 @@ export const noRules: RuleSet = {
   searches: [],
   cards: false,
   scan: createNeedleScan([], false),
+  source: undefined,
   size: 0,
   hash: new Uint8Array(8),
 }
