@@ -1,6 +1,6 @@
 /**
  * Transcripts → turns → findings on one core, and the memory it takes. The transcripts are made up here, with the shares
- * of real ones: results in the client's own form are a fifth of the bytes, hooks' progress a tenth, a line 2 to 4 kB.
+ * of real ones: results in the client's own form are a third of the bytes, hooks' progress a tenth, a line is 2.2 kB.
  */
 import { spawnSync } from 'node:child_process'
 import { createFailureScan, TurnReader } from '@agnes/processors'
@@ -124,33 +124,33 @@ function session(seed: number): Buffer {
       },
       requestId: id('req_'),
     })
-  for (let turn = 0; turn < 60; turn++) {
+  for (let turn = 0; turn < 24; turn++) {
     envelope('user', { message: { role: 'user', content: `Sort the list number ${turn}, please.\n${code(3)}` } })
-    answer({ type: 'thinking', thinking: code(5), signature: 'EqQBCkYIBxgCKkD0'.repeat(40) })
+    answer({ type: 'thinking', thinking: code(10), signature: 'EqQBCkYIBxgCKkD0'.repeat(40) })
     for (const name of ['Read', 'Bash', 'Edit']) {
       const call = id('toolu_')
       const failed = name === 'Bash' && turn % 8 === 0
-      const text = failed ? `Exit code 1\n${code(8)}` : code(14)
+      const text = failed ? `Exit code 1\n${code(24)}` : code(34)
       const input =
         name === 'Bash' ? { command: `npm test -- ${turn}` } : { file_path: `/home/ann/work/shop/src/${turn}.ts` }
       answer({
         type: 'tool_use',
         id: call,
         name,
-        input: name === 'Edit' ? { ...input, old_string: code(6), new_string: code(6) } : input,
+        input: name === 'Edit' ? { ...input, old_string: code(14), new_string: code(14) } : input,
       })
       for (const hookEvent of ['PreToolUse', 'PostToolUse']) {
-        envelope('progress', { data: { type: 'hook_progress', hookEvent, command: code(2) }, toolUseID: call })
+        envelope('progress', { data: { type: 'hook_progress', hookEvent, command: code(6) }, toolUseID: call })
       }
       const result = { tool_use_id: call, type: 'tool_result', content: text, is_error: failed }
       const toolUseResult = {
         type: 'text',
         file: { filePath: 'src/list.ts', content: text, numLines: 14 },
-        structuredPatch: [{ lines: [code(6)] }],
+        structuredPatch: [{ lines: [code(14)] }],
       }
       envelope('user', { message: { role: 'user', content: [result] }, toolUseResult })
     }
-    answer({ type: 'text', text: code(4) })
+    answer({ type: 'text', text: code(10) })
   }
   return Buffer.from(lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
 }
