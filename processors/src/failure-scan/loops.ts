@@ -72,7 +72,8 @@ export class Loops {
     if (sameCall >= repeats) this.report('loop.same_call', last, chain, `${sameCall} times`)
     else if (isTelling(last.signature)) {
       const sameError = countSameError(chain.outcomes, last)
-      if (sameError >= (fileTools.has(last.call.toolName) ? repeatsOnOtherFiles : repeats)) this.report('loop.same_error', last, chain, `${sameError} times`)
+      if (sameError >= (fileTools.has(last.call.toolName) ? repeatsOnOtherFiles : repeats))
+        this.report('loop.same_error', last, chain, `${sameError} times`)
     }
   }
 

@@ -134,7 +134,8 @@ export const rules = [
     name: 'loop.same_error',
     version: 1,
     severity: 'warning',
-    explain: 'Calls of one tool failed with the same error three times in a row on different targets; on different files, four times.',
+    explain:
+      'Calls of one tool failed with the same error three times in a row on different targets; on different files, four times.',
     advice:
       'The cause is outside of the calls: a missing dependency, a service that is away, a rule nobody told Claude.',
   },

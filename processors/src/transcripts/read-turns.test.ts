@@ -70,6 +70,29 @@ describe('what is read is what JSON.parse would find', () => {
   })
 })
 
+test('a megabyte of lines in chunks of any size is what JSON.parse finds', () => {
+  const lines = fc.sample(line(), { numRuns: 40, seed: 11 })
+  const many = Array.from({ length: 80 }, () => lines).flat()
+  const bytes = Buffer.from(`${many.join('\n')}\n`)
+  expect(bytes.length).toBeGreaterThan(1_200_000)
+  const expected = parsed(many).map(comparable)
+  for (const size of [50_021, 262_144, 700_001]) {
+    const cuts = Array.from({ length: Math.floor(bytes.length / size) }, (_, i) => (i + 1) * size)
+    expect(read(bytes, cuts).turns.map(comparable)).toEqual(expected)
+  }
+})
+
+test('a long string can lose its tail within any escape', () => {
+  for (let shift = 0; shift < 8; shift++) {
+    for (const unit of ['\\"', '\\\\', '\\u0022']) {
+      const result = `{"type":"tool_result","tool_use_id":"t","content":"${'a'.repeat(shift)}${unit.repeat(2_000)}","is_error":true}`
+      const bytes = Buffer.from(`{"type":"user","message":{"content":[${result}]},"uuid":"u1"}\n`)
+      const { turns } = read(bytes, [bytes.length - 20], { maxLineBytes: 2_000 })
+      expect(turns).toMatchObject([{ kind: 'tool_result', isError: true, uuid: 'u1' }])
+    }
+  }
+})
+
 describe('every line has its turn', () => {
   test('unknown records and blocks are kept and counted', () => {
     const { turns, summary } = readText(
