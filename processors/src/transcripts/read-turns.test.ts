@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { cutAt } from './json-bytes.ts'
 import { emptyBlock, maxNameLength, type RawBlock, type RawRecord } from './raw-record.ts'
 import { type ReadOptions, type ReadSummary, readTurns, TurnReader } from './read-turns.ts'
@@ -8,6 +8,8 @@ import type { Turn } from './turn.ts'
 import { TurnMaker } from './turns-of-record.ts'
 
 const preview = 40
+// Properties take their time on a machine that is busy with other things.
+vi.setConfig({ testTimeout: 120_000 })
 
 describe('what is read is what JSON.parse would find', () => {
   test('in lines of any form, cut into chunks anywhere', () => {
@@ -16,7 +18,7 @@ describe('what is read is what JSON.parse would find', () => {
         const bytes = Buffer.from(`${lines.join('\n')}\n`)
         expect(read(bytes, cuts).turns.map(comparable)).toEqual(parsed(lines).map(comparable))
       }),
-      { numRuns: 400 },
+      { numRuns: 200 },
     )
   })
 
@@ -65,7 +67,7 @@ describe('what is read is what JSON.parse would find', () => {
         if (isObject(text))
           expect(turns.filter((turn) => turn.line === 2).map(plain)).toEqual(parsed([text]).map(plain))
       }),
-      { numRuns: 400 },
+      { numRuns: 200 },
     )
   })
 })
