@@ -74,6 +74,7 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     redaction: read('AGNES_REDACTION') === 'on',
     redactionRules: fileOf('AGNES_REDACTION_RULES'),
     redactionKeyFile: fileOf('AGNES_REDACTION_KEY_FILE'),
+    sessionsDir: fileOf('AGNES_SESSIONS_DIR'),
     spoolMaxBytes: read('AGNES_SPOOL_MAX_BYTES') as number | undefined,
   }
   refuseContradictions(config)

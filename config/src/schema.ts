@@ -155,6 +155,12 @@ export const variables = {
     description:
       'File with the 32 bytes redacted values are marked with, made on first use; `<data>/redaction.key` unless set. Gateways that share it give equal secrets equal marks.',
   },
+  AGNES_SESSIONS_DIR: {
+    schema: z.string().min(1),
+    default: undefined,
+    description:
+      'Directory with transcripts in the layout `<dir>/<user>/*.jsonl`: the gateway takes them in as tenant `default`, and what they grow by (docs/sessions.md).',
+  },
   AGNES_SPOOL_MAX_BYTES: {
     schema: positiveInt,
     default: undefined,
@@ -195,4 +201,5 @@ export interface Config {
   readonly redactionRules: string | undefined
   readonly redactionKeyFile: string | undefined
   readonly spoolMaxBytes: number | undefined
+  readonly sessionsDir: string | undefined
 }
