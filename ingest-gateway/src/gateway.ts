@@ -209,6 +209,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     deliver: async (request, tenant) => void (await ingest.logs(request, 'json', tenant)),
     directory: config.sessionsDir,
     limits: options.sessionLimits,
+    silenceMs: options.arriveWithinMs,
     log: warn,
   })
   const { host } = config

@@ -44,7 +44,14 @@ interface Seen {
   pendingMs: number
   /** The state that was taken. */
   taken: string | undefined
+  /** Why it could not be taken, and when it may be tried again. */
+  problem: string | undefined
+  failures: number
+  retryAtMs: number
 }
+
+/** A file that can't be taken is tried again after twice as long each time, at the most after this. */
+const longestPauseMs = 300_000
 
 export function watchSessionDirectory(options: SessionDirectoryOptions): SessionDirectory {
   const { directory, tenant, store, audit, onUpload, log } = options
@@ -113,15 +120,21 @@ export function watchSessionDirectory(options: SessionDirectoryOptions): Session
       const { size, mtimeMs, ino } = await handle.stat()
       const state = `${size} ${mtimeMs} ${ino}`
       const now = performance.now()
-      const seen = files.get(full) ?? { state: '', sinceMs: now, pendingMs: now, taken: undefined }
+      const seen = files.get(full) ?? unseen(now)
       files.set(full, seen)
       if (seen.taken === state) return
       if (seen.state === seen.taken) seen.pendingMs = now
       if (seen.state !== state) Object.assign(seen, { state, sinceMs: now })
       if (now - seen.sinceMs < stillMs && now - seen.pendingMs < longestMs) return
-      await take(full, key, size)
-      seen.taken = state
-      seen.state = state
+      if (seen.problem !== undefined && now < seen.retryAtMs) throw new Error(seen.problem)
+      try {
+        await take(full, key, size)
+        Object.assign(seen, { taken: state, state, problem: undefined, failures: 0 })
+      } catch (error) {
+        seen.problem = (error as Error).message
+        seen.retryAtMs = performance.now() + Math.min(everyMs * 2 ** seen.failures++, longestPauseMs)
+        throw error
+      }
     } finally {
       await handle.close()
     }
@@ -165,6 +178,18 @@ export function watchSessionDirectory(options: SessionDirectoryOptions): Session
       clearTimeout(timer)
       await running
     },
+  }
+}
+
+function unseen(now: number): Seen {
+  return {
+    state: '',
+    sinceMs: now,
+    pendingMs: now,
+    taken: undefined,
+    problem: undefined,
+    failures: 0,
+    retryAtMs: 0,
   }
 }
 

@@ -33,6 +33,8 @@ export interface SessionRouteOptions {
   /** Told of each upload that was answered with 200. */
   readonly onUpload: (result: UploadResult) => void
   readonly onRefused: (reason: RefusalReason) => void
+  /** A client that sends nothing for so many milliseconds is cut; 30 s unless told. */
+  readonly silenceMs?: number | undefined
   readonly log: Log
 }
 
@@ -69,7 +71,7 @@ const tellEveryMs = 60_000
 const mediaTypes = ['application/x-ndjson', 'application/jsonl', 'application/json', 'application/octet-stream']
 
 export function createSessionRoute(options: SessionRouteOptions): SessionRoute {
-  const { store, gate, budget, audit, onUpload, onRefused, log } = options
+  const { store, gate, budget, audit, onUpload, onRefused, log, silenceMs = 30_000 } = options
   const underWay = new Set<Promise<unknown>>()
   let toldAtMs = Number.NEGATIVE_INFINITY
 
@@ -182,10 +184,15 @@ export function createSessionRoute(options: SessionRouteOptions): SessionRoute {
       throw new SessionTooLargeError(`a session may have ${sessionLimits.maxFileBytes} bytes: this one has more`)
     }
     if (underWay.size >= maxUploads || !budget.take(0)) throw new BusyError()
+    const body = openBody(request, encoding, silenceMs)
     const taking = (async () => {
-      const upload = await store.begin(key, 'upload', resume)
-      proceed()
-      return receive(upload, request, encoding, onDecoded)
+      try {
+        const upload = await store.begin(key, 'upload', resume)
+        proceed()
+        return await receive(upload, body.chunks(), onDecoded)
+      } finally {
+        body.release()
+      }
     })()
     underWay.add(taking)
     const result = await taking.finally(() => underWay.delete(taking))
@@ -197,8 +204,7 @@ export function createSessionRoute(options: SessionRouteOptions): SessionRoute {
 
   async function receive(
     upload: Upload,
-    request: IncomingMessage,
-    encoding: string,
+    chunks: AsyncIterable<Buffer>,
     onDecoded: (bytes: number) => void,
   ): Promise<UploadResult> {
     let taken = 0
@@ -209,7 +215,7 @@ export function createSessionRoute(options: SessionRouteOptions): SessionRoute {
       taken = held
     }
     try {
-      for await (const chunk of decodedBody(request, encoding)) {
+      for await (const chunk of chunks) {
         onDecoded(chunk.length)
         await upload.write(chunk)
         settle()
@@ -280,14 +286,22 @@ const inflaters: Readonly<Record<string, () => Transform>> = {
   ...(createZstdDecompress === undefined ? {} : { zstd: createZstdDecompress }),
 }
 
+interface Body {
+  /** @throws AbortedError if the connection ended early, BodyError if the body can't be inflated */
+  chunks(): AsyncGenerator<Buffer>
+  /** What was not read is left to whoever answers. */
+  release(): void
+}
+
 /**
  * The body as it comes, inflated piece by piece: one that inflates to gigabytes is never in memory, and ends at the limits
- * of a session.
- * @throws AbortedError if the connection ends early, BodyError if it can't be inflated
+ * of a session. It is taken from the request at once, or what came before a cut would go with the request.
+ * @param silenceMs a client that sends nothing for so long is cut
  */
-async function* decodedBody(request: IncomingMessage, encoding: string): AsyncGenerator<Buffer> {
+function openBody(request: IncomingMessage, encoding: string, silenceMs: number): Body {
   const inflate = (inflaters[encoding] ?? inflaters.identity)?.() as Transform
   let cut = false
+  let failure: Error | undefined
   const onClose = (): void => {
     if (request.complete) return
     cut = true
@@ -296,15 +310,33 @@ async function* decodedBody(request: IncomingMessage, encoding: string): AsyncGe
   }
   request.once('close', onClose)
   request.on('error', onClose)
+  // Before anybody reads from it, it may fail already.
+  inflate.on('error', (error: Error) => {
+    failure = error
+  })
   request.pipe(inflate)
-  try {
-    for await (const chunk of inflate) yield chunk as Buffer
-  } catch (error) {
-    if (!cut) throw new BodyError(400, `the body is not valid ${encoding} (${(error as Error).message})`)
-  } finally {
-    request.unpipe(inflate)
-    // Whoever answers decides what becomes of the rest.
-    request.pause()
+  return {
+    async *chunks() {
+      try {
+        if (failure !== undefined) throw failure
+        const iterator = inflate[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+        for (;;) {
+          // Only while we wait for the client: ClickHouse may take its time.
+          const silent = setTimeout(() => request.destroy(), silenceMs)
+          const next = await iterator.next().finally(() => clearTimeout(silent))
+          if (next.done) break
+          yield next.value
+        }
+      } catch (error) {
+        if (!cut) throw new BodyError(400, `the body is not valid ${encoding} (${(error as Error).message})`)
+      }
+      if (cut) throw new AbortedError('the connection ended before the body was complete')
+    },
+    release() {
+      request.unpipe(inflate)
+      request.off('close', onClose)
+      inflate.destroy()
+      request.pause()
+    },
   }
-  if (cut) throw new AbortedError('the connection ended before the body was complete')
 }

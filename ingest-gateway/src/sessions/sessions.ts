@@ -25,6 +25,8 @@ export interface SessionsOptions {
   /** Looked at for transcripts; undefined for none. */
   readonly directory?: string | undefined
   readonly limits?: Partial<SessionLimits> | undefined
+  /** A client that sends nothing for so many milliseconds is cut. */
+  readonly silenceMs?: number | undefined
   readonly log: Log
 }
 
@@ -49,7 +51,8 @@ export function openSessions(options: SessionsOptions): Sessions {
   })
   const audit = createUploadAudit(options.deliver)
   const onUpload = ({ outcome, added }: { outcome: string; added: number }): void => metrics.session(outcome, added)
-  const route = createSessionRoute({ store, gate, budget, audit, onUpload, onRefused: metrics.refused, log })
+  const { silenceMs } = options
+  const route = createSessionRoute({ store, gate, budget, audit, onUpload, onRefused: metrics.refused, silenceMs, log })
   const directory =
     options.directory === undefined
       ? undefined

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startFaultProxy } from '../../../tests/support/fault-proxy.ts'
@@ -228,6 +229,33 @@ describe('on the way', () => {
       expect(await ofAnn(file)).toEqual({ main: whole })
     },
   )
+
+  test('an upload may take as long as it likes while bytes come; one that falls silent is cut and keeps what is whole', async () => {
+    const impatient = await stand.gateway({ arriveWithinMs: 1_500 })
+    const [slow, silent] = [newFile(), newFile()]
+    const whole = transcript(20)
+    const begin = async (file: string) => {
+      const connection = await openConnection(impatient.port)
+      const bytes = requestBytes({ path: `/v1/sessions/ann/${file}.jsonl`, body: whole })
+      const half = bytes.length - Math.round(Buffer.byteLength(whole) / 2)
+      connection.socket.write(bytes.subarray(0, half))
+      return { ...connection, rest: bytes.subarray(half) }
+    }
+    const [going, stuck] = [await begin(slow), await begin(silent)]
+    const step = Math.ceil(going.rest.length / 10)
+    for (let at = 0; at < going.rest.length; at += step) {
+      await pause(300)
+      going.socket.write(going.rest.subarray(at, at + step))
+    }
+    expect(await going.answer()).toMatchObject({ status: 200 })
+    expect(await ofAnn(slow)).toEqual({ main: whole })
+    await stuck.closed()
+    await expect.poll(async () => Object.keys(await ofAnn(silent)), { timeout: 10_000 }).toEqual(['main'])
+    const { main = '' } = await ofAnn(silent)
+    expect(main.length).toBeGreaterThan(100)
+    expect(whole.startsWith(main)).toBe(true)
+    for (const { socket } of [going, stuck]) socket.destroy()
+  })
 
   test('bytes that turn out not to be gzip become no version', async () => {
     const file = newFile()

@@ -107,6 +107,13 @@ export interface SessionStore {
   versionAt(key: SessionKey, versions: readonly SessionFile[], resume: Resume): SessionFile | undefined
 }
 
+/**
+ * Records of a transcript are objects with a type and a time. Millions of empty lines come in kilobytes of gzip, and each
+ * would cost a row.
+ */
+const leastLineBytes = 20
+const linesBeforeLooked = 10_000
+
 /** The sender believes that something is stored which is not: it sends the whole file instead. */
 export class UnknownOffsetError extends Error {}
 
@@ -158,6 +165,9 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
       const next = { lines: received.lines + 1, bytes: received.bytes + line.bytes }
       if (next.lines > limits.maxLines) {
         throw new SessionTooLargeError(`a session may have ${limits.maxLines} lines: this one has more`)
+      }
+      if (next.lines > linesBeforeLooked && next.bytes < next.lines * leastLineBytes) {
+        throw new SessionTooLargeError(`lines of a session have more than ${leastLineBytes} bytes: these have less`)
       }
       refuseTooLarge(next.bytes)
       received = next
