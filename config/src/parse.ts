@@ -75,6 +75,9 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     redaction: read('AGNES_REDACTION') === 'on',
     redactionRules: fileOf('AGNES_REDACTION_RULES'),
     redactionKeyFile: fileOf('AGNES_REDACTION_KEY_FILE'),
+    sessionsDir: fileOf('AGNES_SESSIONS_DIR'),
+    pushUrl: read('AGNES_PUSH_URL') as string | undefined,
+    pushKey: read('AGNES_PUSH_KEY') as string | undefined,
     spoolMaxBytes: read('AGNES_SPOOL_MAX_BYTES') as number | undefined,
   }
   refuseContradictions(config)

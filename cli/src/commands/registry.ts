@@ -9,6 +9,7 @@ import { registerGateway } from './gateway.ts'
 import { registerHealth } from './health.ts'
 import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
+import { registerPush } from './push.ts'
 import { registerSpool } from './spool.ts'
 import { registerSql } from './sql.ts'
 import { registerTenants } from './tenants.ts'
@@ -19,6 +20,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerHealth,
   registerActivity,
   registerSql,
+  registerPush,
   registerDemo,
   registerKeys,
   registerTenants,

@@ -30,11 +30,14 @@ interface TenantTable {
 export const tenantTables: readonly TenantTable[] = [
   { name: 'otel_logs', column: 'TenantId', sharded: true, readable: true },
   { name: 'api_keys', column: 'tenant', sharded: false, readable: false },
+  { name: 'session_lines', column: 'tenant', sharded: true, readable: true },
+  { name: 'session_files', column: 'tenant', sharded: true, readable: true },
 ]
 
 /** What a tenant's user may read beside the tables. Whatever is not here is closed to it. */
 export const readableViews: readonly string[] = [
   'audit_log',
+  'current_session_files',
   'event_violations',
   'events',
   'exceptions',
