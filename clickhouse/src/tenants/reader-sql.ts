@@ -30,6 +30,8 @@ interface TenantTable {
 export const tenantTables: readonly TenantTable[] = [
   { name: 'otel_logs', column: 'TenantId', sharded: true, readable: true },
   { name: 'api_keys', column: 'tenant', sharded: false, readable: false },
+  { name: 'session_lines', column: 'tenant', sharded: true, readable: true },
+  { name: 'session_files', column: 'tenant', sharded: true, readable: true },
   { name: 'session_turn_rows', column: 'tenant', sharded: true, readable: true },
   { name: 'session_summaries', column: 'tenant', sharded: false, readable: true },
   { name: 'session_scans', column: 'tenant', sharded: false, readable: true },
@@ -42,6 +44,7 @@ export const tenantTables: readonly TenantTable[] = [
 export const readableViews: readonly string[] = [
   'active_users',
   'audit_log',
+  'current_session_files',
   'current_session_findings',
   'event_violations',
   'events',
