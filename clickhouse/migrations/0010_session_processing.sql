@@ -123,6 +123,8 @@ CREATE TABLE IF NOT EXISTS agnes.session_scans
     file_hash String COMMENT 'Hash of the lines that were scanned.',
     lines UInt32 COMMENT 'Lines that were scanned.',
     decisions UInt32 COMMENT 'Telemetry events about decisions on tools that were known.',
+    decisions_from DateTime64(3, 'UTC') COMMENT 'They were looked for from then on.',
+    decisions_until DateTime64(3, 'UTC') COMMENT 'And before then.',
     session_ids Array(String) COMMENT 'Every sessionId in the file.',
     scan_id UUID COMMENT 'This scan.',
     scanned_at DateTime64(3, 'UTC') COMMENT 'When it was scanned.',
@@ -195,6 +197,7 @@ CREATE TABLE IF NOT EXISTS agnes.session_processor_state
     lines UInt32 COMMENT 'Lines it processed.',
     processor_version UInt16 COMMENT 'Version of the processor.',
     items UInt64 COMMENT 'What it extracted: turns, findings, days.',
+    attempts UInt32 COMMENT 'How often it had been tried by then; later attempts are counted from there.',
     duration_ms UInt64 COMMENT 'How long it took.',
     fence UInt64 COMMENT 'Number of the lease it was done under; 0 by hand.',
     processed_at DateTime64(3, 'UTC') COMMENT 'When it was done.'
@@ -216,7 +219,7 @@ CREATE TABLE IF NOT EXISTS agnes.session_processor_failures
     rank UInt128 COMMENT 'The highest holds: lines, then version of the processor, then attempts.',
     file_hash String COMMENT 'Hash of the lines it was tried with; with others it begins anew.',
     processor_version UInt16 COMMENT 'Version of the processor; with another one it begins anew.',
-    attempts UInt16 COMMENT 'How often it was tried.',
+    attempts UInt32 COMMENT 'How often it was tried.',
     error String COMMENT 'Why the last attempt failed; empty while it is under way, or when the process ended with it.',
     attempted_at DateTime64(3, 'UTC') COMMENT 'When the last attempt began or failed.',
     next_attempt_at DateTime64(3, 'UTC') COMMENT 'Not before then.',
@@ -302,7 +305,9 @@ AS SELECT
 FROM agnes.session_turn_rows AS t FINAL
 INNER JOIN
 (
-    SELECT tenant, user_name, session_file, version, parser_version, turn_rows FROM agnes.session_summaries FINAL
+    SELECT tenant, user_name, session_file, version, parser_version, turn_rows
+    FROM agnes.session_summaries FINAL
+    WHERE (tenant, user_name, session_file, version) IN (SELECT tenant, user_name, session_file, version FROM agnes.current_session_files)
 ) AS s USING (tenant, user_name, session_file, version, parser_version)
 WHERE t.turn_index < s.turn_rows
 COMMENT 'Transcripts: one content block of one record a row.';
@@ -339,6 +344,7 @@ AS SELECT
     f.rule AS rule, f.rule_version AS rule_version, f.advice AS advice, file_hash, scan_id, scanned_at
 FROM agnes.session_scans FINAL
 ARRAY JOIN findings AS f
+WHERE (tenant, user_name, session_file, version) IN (SELECT tenant, user_name, session_file, version FROM agnes.current_session_files)
 COMMENT 'Places in sessions where the assistant got stuck, one row a finding, of the latest scan of each file.';
 
 CREATE OR REPLACE VIEW agnes.current_session_findings
@@ -478,11 +484,11 @@ AS SELECT
     s.title AS title, toUInt32(length(c.types)) AS findings, toUInt32(countEqual(c.severities, 'warning') + countEqual(c.severities, 'error')) AS warnings,
     c.types AS finding_types, f.lines AS lines, f.bytes AS bytes, s.bad_lines AS bad_lines,
     s.unknown_records AS unknown_records, f.file_hash AS file_hash,
-    f.file_hash = s.file_hash AND f.file_hash = c.file_hash AS is_processed
+    toBool(f.file_hash = s.file_hash AND f.file_hash = c.file_hash) AS is_processed
 FROM
 (
     SELECT tenant, user_name, session_file, version, lines, bytes, file_hash, first_received_at, received_at
-    FROM agnes.session_files FINAL
+    FROM agnes.current_session_files
 ) AS f
 LEFT JOIN
 (

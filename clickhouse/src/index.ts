@@ -23,6 +23,7 @@ export { type MigrateOptions, type MigrateResult, migrate } from './migrate/migr
 export { type MigrationVariant, renderMigration } from './migrate/render.ts'
 export { type FollowOptions, followTimeline } from './queries/follow.ts'
 export { fetchHealth, type HealthOptions } from './queries/health.ts'
+export { selectRows } from './queries/rows.ts'
 export { fetchTimeline } from './queries/timeline.ts'
 export type {
   HealthColor,
