@@ -1,0 +1,162 @@
+/**
+ * Turns of one session → findings. Deterministic; one pass; memory does not grow with the session.
+ *
+ * What was found stays found: a session that grows only adds findings (but for `abrupt_end`, which is about how it ends
+ * now), so a scan of the first half never says what a scan of the whole takes back.
+ */
+import { createHash } from 'node:crypto'
+import { cutAt } from '../transcripts/json-bytes.ts'
+import type { Turn } from '../transcripts/turn.ts'
+import { createEnding } from './ending.ts'
+import type { Finding, FindingType } from './finding.ts'
+import { createGestures } from './gestures.ts'
+import { createLoops } from './loops.ts'
+import { type RuleName, ruleOf } from './rules.ts'
+
+/** What Claude Code's own event `tool_decision` says of a call. */
+export interface ToolDecision {
+  readonly decision: 'accept' | 'reject'
+  /** `config`, `hook`, `user_permanent`, `user_temporary`, `user_abort`, `user_reject`. */
+  readonly source: string
+}
+
+export interface ScanOptions {
+  /** By `tool_use_id`. Where it and the transcript's words disagree about who said no, it counts. */
+  readonly telemetry?: ReadonlyMap<string, ToolDecision>
+}
+
+export interface FailureScan {
+  turn(turn: Turn): void
+  /** All findings, by turn. To be called once, at the end. */
+  end(): Finding[]
+  /** Findings beyond `maxFindings`, which are counted and not kept. */
+  readonly dropped: number
+}
+
+/** Of one session; the largest real one had 150. */
+export const maxFindings = 10_000
+const maxExcerpt = 300
+
+/** Where something was found. */
+export interface Place {
+  readonly turn: Turn
+  readonly rule: RuleName
+  /** The part of the rule's name behind the dot, unless the finding says it finer. */
+  readonly class?: string
+  readonly excerpt?: string
+}
+
+export function createFailureScan({ telemetry }: ScanOptions = {}): FailureScan {
+  const findings: Finding[] = []
+  const ids = new Set<string>()
+  let dropped = 0
+
+  function add({ turn, rule: name, class: finer, excerpt }: Place): void {
+    const rule = ruleOf(name)
+    const [type, ruleClass] = name.split('.') as [FindingType, string]
+    const id = findingId(turn, type)
+    // A line that stands twice in the file is one thing that happened.
+    if (ids.has(id)) return
+    if (findings.length >= maxFindings) {
+      dropped++
+      return
+    }
+    ids.add(id)
+    findings.push({
+      id,
+      type,
+      class: finer ?? ruleClass,
+      severity: rule.severity,
+      turnIndex: turn.index,
+      line: turn.line,
+      uuid: turn.uuid,
+      toolUseId: turn.toolUseId,
+      toolName: turn.toolName,
+      timeMs: turn.timeMs,
+      excerpt: cutAt((excerpt ?? turn.text).trim(), maxExcerpt),
+      rule: rule.name,
+      ruleVersion: rule.version,
+      advice: rule.advice,
+    })
+  }
+
+  const gestures = createGestures(add)
+  const loops = createLoops(add)
+  const ending = createEnding(add)
+  /** Whether a summary of a compaction belongs to a mark that was already found. */
+  let markedCompaction = false
+
+  function turn(turn: Turn): void {
+    if (turn.kind === 'tool_result' && turn.isError) toolError(turn)
+    else if (turn.kind === 'api_error') {
+      const isFinal = turn.role === 'assistant'
+      add({ turn, rule: isFinal ? 'api_error.final' : 'api_error.retried', class: turn.errorClass })
+    } else if (turn.kind === 'compaction' && turn.compaction?.trigger !== 'micro') compaction(turn)
+    else if (turn.kind === 'compaction_summary') {
+      // Versions without a mark wrote the summary only.
+      if (!markedCompaction) compaction(turn)
+      markedCompaction = false
+    }
+    gestures.turn(turn)
+    loops.turn(turn)
+    ending.turn(turn)
+  }
+
+  function compaction(turn: Turn): void {
+    markedCompaction = turn.kind === 'compaction'
+    const trigger = turn.compaction?.trigger ?? 'auto'
+    const preTokens = turn.compaction?.preTokens
+    const excerpt = preTokens === undefined ? turn.text : `${preTokens} tokens before; ${turn.text}`
+    const finer = trigger === 'manual' ? 'manual_compaction' : 'auto_compaction'
+    add({ turn, rule: 'context_pressure.compaction', class: finer, excerpt })
+  }
+
+  function toolError(turn: Turn): void {
+    const said = telemetry?.get(turn.toolUseId)
+    const errorClass = said?.decision === 'reject' ? rejectedBy(said, turn) : turn.errorClass
+    const rule = errorRules[errorClass]
+    if (rule !== undefined) add({ turn, rule })
+    else if (errorClass === 'user_rejected' || errorClass === 'plan_rejected') gestures.rejection(turn, errorClass)
+    else if (errorClass === 'interrupted') gestures.interrupt(turn)
+  }
+
+  return {
+    turn,
+    end() {
+      ending.end()
+      return findings.sort((a, b) => a.turnIndex - b.turnIndex)
+    },
+    get dropped() {
+      return dropped
+    },
+  }
+}
+
+const errorRules: Readonly<Record<string, RuleName>> = {
+  shell_exit: 'tool_error.shell_exit',
+  harness_validation: 'tool_error.harness_validation',
+  too_large: 'tool_error.too_large',
+  mcp: 'tool_error.mcp',
+  timeout: 'tool_error.timeout',
+  other: 'tool_error.other',
+  denied_by_rule: 'permission_denied.rule',
+  denied_by_hook: 'permission_denied.hook',
+  denied_by_classifier: 'permission_denied.classifier',
+  not_granted: 'permission_denied.not_granted',
+  os_permission: 'permission_denied.os',
+}
+
+/** A dead endpoint of a hook leaves the words of a person's no; a hook's own reason can be any words. */
+function rejectedBy({ source }: ToolDecision, { errorClass }: Turn): string {
+  if (source === 'hook') return 'denied_by_hook'
+  if (source === 'config')
+    return errorClass.startsWith('denied') || errorClass === 'not_granted' ? errorClass : 'denied_by_rule'
+  if (source === 'user_abort') return errorClass === 'user_rejected' ? errorClass : 'interrupted'
+  return errorClass === 'plan_rejected' ? errorClass : 'user_rejected'
+}
+
+/** The session, the thing and the type: the same from whichever upload, whatever the rules' versions. */
+function findingId(turn: Turn, type: FindingType): string {
+  const thing = turn.toolUseId || turn.uuid || `${turn.line}.${turn.block}`
+  return createHash('sha256').update(`${turn.sessionId}\n${thing}\n${type}`).digest('hex').slice(0, 32)
+}
