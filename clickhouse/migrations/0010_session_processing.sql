@@ -614,7 +614,8 @@ FROM
                 SELECT
                     'transcript' AS source, tenant, session_id, assumeNotNull(occurred_at) AS at, fact.1 AS what, fact.2 AS key, tool_name,
                     kind = 'tool_result' OR fact.1 != 'tool' AS settled, is_error AS failed,
-                    error_class IN ('user_rejected', 'permission_denied', 'sibling_cancelled') AS rejected
+                    error_class IN ('user_rejected', 'plan_rejected', 'interrupted', 'cancelled', 'denied_by_rule', 'denied_by_hook',
+                        'denied_by_classifier', 'not_granted') AS rejected
                 FROM agnes.session_turns
                 ARRAY JOIN [('tool', tool_use_id), ('request', if(kind = 'api_error', '', request_id)), ('message', if(kind IN ('prompt', 'text'), uuid, ''))] AS fact
                 WHERE occurred_at IS NOT NULL AND session_id != ''

@@ -1,3 +1,4 @@
+/** Processors of session files, and what runs them; transcripts and their scan for who has no database. */
 export type { Finding, FindingSeverity, FindingType } from './failure-scan/finding.ts'
 export { type Rule, rules } from './failure-scan/rules.ts'
 export {
@@ -7,6 +8,12 @@ export {
   type ScanOptions,
   type ToolDecision,
 } from './failure-scan/scan.ts'
+export type { Outcome, Processor, ProcessorContext, Session } from './processor.ts'
+export { processorOf, processors, scheduled } from './registry.ts'
+export type { RunTotals, SessionRun } from './run.ts'
+export { type ChosenRun, type RunChosenOptions, runChosen } from './run-chosen.ts'
+export { type ScheduledProcessor, type Scheduler, type SchedulerOptions, startScheduler } from './scheduler.ts'
+export type { SessionChoice } from './state.ts'
 export {
   createTurnReader,
   type ReadOptions,
