@@ -61,7 +61,9 @@ CREATE TABLE IF NOT EXISTS agnes.session_turn_rows
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMMDD(first_received_at)
 ORDER BY (tenant, user_name, session_file, version, parser_version, turn_index)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_bytes_for_wide_part = 134217728
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_bytes_for_wide_part = 134217728,
+    -- A page of a session is a hundred turns.
+    index_granularity = 1024
 COMMENT 'Turns as they were written. Read the view session_turns, which shows each once and no unfinished ones.';
 
 -- cluster: everywhere
@@ -102,6 +104,7 @@ CREATE TABLE IF NOT EXISTS agnes.session_summaries
     cwd_hash String COMMENT 'Last working directory, told apart from others of the tenant without naming it.',
     client_version String COMMENT 'Last version of Claude Code.',
     title String COMMENT 'Beginning of the first prompt.',
+    prompts_text String COMMENT 'Beginnings of all prompts, for searching.' CODEC(ZSTD(1)),
     first_received_at DateTime64(3, 'UTC') COMMENT 'When the first lines of the file came.',
     processed_at DateTime64(3, 'UTC') COMMENT 'When this was computed.'
 )
@@ -461,9 +464,11 @@ CREATE OR REPLACE VIEW agnes.sessions
     cwd_hash String COMMENT 'Last working directory, told apart from others of the tenant without naming it.',
     client_version String COMMENT 'Last version of Claude Code.',
     title String COMMENT 'Beginning of the first prompt.',
+    prompts_text String COMMENT 'Beginnings of all prompts, for searching.',
     findings UInt32 COMMENT 'Findings of the latest scan.',
     warnings UInt32 COMMENT 'Of them with severity warning or error.',
     finding_types Array(LowCardinality(String)) COMMENT 'Types of the findings, one element a finding.',
+    finding_excerpts Array(String) COMMENT 'What the turns say they were found at, likewise.',
     lines UInt32 COMMENT 'Lines that arrived.',
     bytes UInt64 COMMENT 'Bytes that arrived.',
     bad_lines UInt32 COMMENT 'Lines that are no JSON object.',
@@ -481,8 +486,8 @@ AS SELECT
     s.cache_read_tokens AS cache_read_tokens, s.cache_creation_tokens AS cache_creation_tokens,
     s.cost_usd_micros AS cost_usd_micros, s.models AS models, s.tools AS tools, s.skills AS skills,
     s.mcp_servers AS mcp_servers, s.git_branch AS git_branch, s.cwd_hash AS cwd_hash, s.client_version AS client_version,
-    s.title AS title, toUInt32(length(c.types)) AS findings, toUInt32(countEqual(c.severities, 'warning') + countEqual(c.severities, 'error')) AS warnings,
-    c.types AS finding_types, f.lines AS lines, f.bytes AS bytes, s.bad_lines AS bad_lines,
+    s.title AS title, s.prompts_text AS prompts_text, toUInt32(length(c.types)) AS findings, toUInt32(countEqual(c.severities, 'warning') + countEqual(c.severities, 'error')) AS warnings,
+    c.types AS finding_types, c.excerpts AS finding_excerpts, f.lines AS lines, f.bytes AS bytes, s.bad_lines AS bad_lines,
     s.unknown_records AS unknown_records, f.file_hash AS file_hash,
     toBool(f.file_hash = s.file_hash AND f.file_hash = c.file_hash) AS is_processed
 FROM
@@ -496,7 +501,8 @@ LEFT JOIN
 ) AS s ON s.tenant = f.tenant AND s.user_name = f.user_name AND s.session_file = f.session_file AND s.version = f.version
 LEFT JOIN
 (
-    SELECT tenant, user_name, session_file, version, file_hash, findings.type AS types, findings.severity AS severities
+    SELECT tenant, user_name, session_file, version, file_hash, findings.type AS types, findings.severity AS severities,
+        findings.excerpt AS excerpts
     FROM agnes.session_scans FINAL
 ) AS c ON c.tenant = f.tenant AND c.user_name = f.user_name AND c.session_file = f.session_file AND c.version = f.version
 COMMENT 'Claude Code sessions, one row a file and version.';

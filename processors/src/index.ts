@@ -13,6 +13,7 @@ export { processorOf, processors, scheduled } from './registry.ts'
 export type { RunTotals, SessionRun } from './run.ts'
 export { type ChosenRun, type RunChosenOptions, runChosen } from './run-chosen.ts'
 export { type ScheduledProcessor, type Scheduler, type SchedulerOptions, startScheduler } from './scheduler.ts'
+export { eventOf, type ProcessorsOptions, type RunningProcessors, startProcessors } from './service.ts'
 export type { SessionChoice } from './state.ts'
 export {
   createTurnReader,

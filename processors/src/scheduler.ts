@@ -88,9 +88,12 @@ export function startScheduler(options: SchedulerOptions): Scheduler {
         if (startedAtMs < (dueAtMs.get(processor) ?? Number.NEGATIVE_INFINITY)) continue
         const totals = await runDue(processor, { ...options, clock, fence: held.fence, mayGoOn })
         dueAtMs.set(processor, startedAtMs + everyMs)
+        // What builds on it has something to do now, and need not wait for its own cadence.
+        if (totals.done > 0)
+          for (const next of processors) if (next.processor.after === processor) dueAtMs.delete(next.processor)
         options.onRound?.(processor.name, totals)
       }
-      const next = Math.min(...dueAtMs.values())
+      const next = Math.min(...processors.map(({ processor }) => dueAtMs.get(processor) ?? 0))
       await clock.sleep(Math.max(0, next - clock.now()), AbortSignal.any([held.lost, stopping.signal]))
     }
   }

@@ -9,6 +9,9 @@ import { registerGateway } from './gateway.ts'
 import { registerHealth } from './health.ts'
 import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
+import { registerProcessors } from './processors.ts'
+import { registerRunProcessor } from './run-processor.ts'
+import { registerSessions } from './sessions.ts'
 import { registerSpool } from './spool.ts'
 import { registerSql } from './sql.ts'
 import { registerTenants } from './tenants.ts'
@@ -18,6 +21,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerUp,
   registerHealth,
   registerActivity,
+  registerSessions,
   registerSql,
   registerDemo,
   registerKeys,
@@ -26,6 +30,8 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerSpool,
   registerEngine,
   registerGateway,
+  registerProcessors,
+  registerRunProcessor,
   registerMigrate,
   registerCompletion,
 ]

@@ -11,6 +11,8 @@ export interface Summary {
 export type SummaryRow = ReturnType<ReturnType<typeof createSummary>['end']>
 
 const titleCharacters = 200
+/** Of all prompts together. */
+const promptCharacters = 16_000
 /** Distinct names of a kind that are kept; a transcript may hold any number of them. */
 const maxNames = 200
 
@@ -36,6 +38,7 @@ export function createSummary(tenant: string) {
   let cwd = ''
   let clientVersion = ''
   let title = ''
+  let promptsText = ''
   let costUsd: number | undefined
 
   function note(names: Set<string>, name: string): void {
@@ -55,6 +58,7 @@ export function createSummary(tenant: string) {
       if (turn.kind === 'prompt') counts.prompts++
       if (turn.kind === 'prompt' && title === '')
         title = turn.text.replace(/\s+/g, ' ').trim().slice(0, titleCharacters)
+      if (turn.kind === 'prompt' && promptsText.length < promptCharacters) promptsText += `${turn.text}\n`
       if (turn.kind === 'tool_use') counts.toolCalls++
       if (turn.kind === 'tool_use') note(tools, turn.toolName)
       if (turn.kind === 'compaction') counts.compactions++
@@ -113,6 +117,7 @@ export function createSummary(tenant: string) {
         cwd_hash: cwdHash(tenant, cwd),
         client_version: clientVersion,
         title,
+        prompts_text: promptsText.slice(0, promptCharacters),
       }
     },
   }
