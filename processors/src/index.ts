@@ -1,4 +1,13 @@
 /** Processors of session files, and what runs them; transcripts and their scan for who has no database. */
+export {
+  type Disagreement,
+  type Evaluation,
+  evaluateFolder,
+  type Label,
+  type ScannedFile,
+  type Score,
+} from './evaluation/evaluate.ts'
+export { formatEvaluation } from './evaluation/format.ts'
 export type { Finding, FindingSeverity, FindingType } from './failure-scan/finding.ts'
 export { type Rule, rules } from './failure-scan/rules.ts'
 export {
@@ -15,11 +24,5 @@ export { type ChosenRun, type RunChosenOptions, runChosen } from './run-chosen.t
 export { type ScheduledProcessor, type Scheduler, type SchedulerOptions, startScheduler } from './scheduler.ts'
 export { eventOf, type ProcessorsOptions, type RunningProcessors, startProcessors } from './service.ts'
 export type { SessionChoice } from './state.ts'
-export {
-  createTurnReader,
-  type ReadOptions,
-  type ReadSummary,
-  readTurns,
-  type TurnReader,
-} from './transcripts/read-turns.ts'
+export { type ReadOptions, type ReadSummary, readTurns, TurnReader } from './transcripts/read-turns.ts'
 export type { Compaction, TokenUsage, Turn, TurnKind, TurnRole } from './transcripts/turn.ts'

@@ -5,12 +5,6 @@
 import type { Turn } from '../transcripts/turn.ts'
 import type { Place } from './scan.ts'
 
-export interface Gestures {
-  turn(turn: Turn): void
-  rejection(turn: Turn, errorClass: string): void
-  interrupt(turn: Turn): void
-}
-
 /** Records of one gesture are written at once; people need longer for a second one. */
 const gestureMs = 3_000
 /** `repeated_correction`: so many gestures within so many calls. */
@@ -19,55 +13,62 @@ const correctionCalls = 20
 
 const planTools = new Set(['ExitPlanMode', 'exit_plan_mode', 'EnterPlanMode'])
 
-export function createGestures(add: (place: Place) => void): Gestures {
-  /** The last record of the last gesture, and whether Claude or the person did anything since. */
-  let lastMs: number | undefined
-  let isFresh = false
-  let calls = 0
+export class Gestures {
+  /** The last record of the last gesture, and whether nobody did anything since. */
+  private lastMs: number | undefined
+  private isFresh = false
+  private calls = 0
   /** Number of calls before each of the last gestures that correct. */
-  let corrected: number[] = []
+  private corrected: number[] = []
 
-  function continues(turn: Turn): boolean {
-    if (isFresh) return true
-    return lastMs !== undefined && turn.timeMs !== undefined && Math.abs(turn.timeMs - lastMs) <= gestureMs
-  }
+  /** `add` says whether it is new: a line can stand twice in a file. */
+  constructor(private readonly add: (place: Place) => boolean) {}
 
-  function gesture(place: Place, corrects: boolean): void {
-    const isSame = continues(place.turn)
-    isFresh = true
-    lastMs = place.turn.timeMs ?? lastMs
-    if (isSame) return
-    add(place)
-    if (!corrects || place.turn.isSidechain) return
-    corrected = corrected.filter((before) => calls - before <= correctionCalls)
-    corrected.push(calls)
-    if (corrected.length < corrections) return
-    add({ turn: place.turn, rule: 'repeated_correction.gestures' })
-    corrected = []
-  }
-
-  function rejection(turn: Turn, errorClass: string): void {
-    const excerpt = reasonOf(turn.text)
-    const place = excerpt === '' ? { turn } : { turn, excerpt }
-    if (errorClass === 'plan_rejected' || planTools.has(turn.toolName)) {
-      gesture({ ...place, rule: 'user_rejection.plan_edit', class: 'plan_edit' }, false)
-    } else if (turn.toolName === 'AskUserQuestion') gesture({ ...place, rule: 'user_rejection.question' }, false)
-    else {
-      const finer = excerpt === '' ? 'rejected' : 'rejected_with_reason'
-      gesture({ ...place, rule: 'user_rejection.call', class: finer }, true)
+  turn(turn: Turn): void {
+    if (turn.kind === 'interrupt') this.interrupt(turn)
+    else if (turn.kind === 'prompt' || turn.role === 'assistant') {
+      this.isFresh = false
+      if (turn.kind === 'tool_use' && !turn.isSidechain) this.calls++
     }
   }
 
-  return {
-    rejection,
-    interrupt: (turn) => gesture({ turn, rule: 'user_rejection.interrupt' }, true),
-    turn(turn) {
-      if (turn.kind === 'interrupt') gesture({ turn, rule: 'user_rejection.interrupt' }, true)
-      else if (turn.kind === 'prompt' || turn.role === 'assistant') {
-        isFresh = false
-        if (turn.kind === 'tool_use' && !turn.isSidechain) calls++
-      }
-    },
+  interrupt(turn: Turn): void {
+    this.gesture({ turn, rule: 'user_rejection.interrupt' }, true)
+  }
+
+  /** `call` is what was refused, where it is known. */
+  rejection(turn: Turn, errorClass: string, call: Turn | undefined): void {
+    const reason = reasonOf(turn.text)
+    const about =
+      call === undefined || call.target === '' ? turn.toolName : `${turn.toolName}: ${call.target.slice(0, 120)}`
+    const excerpt = reason === '' ? `${about} — no reason given` : `${about} — “${reason}”`
+    if (errorClass === 'plan_rejected' || planTools.has(turn.toolName)) {
+      this.gesture({ turn, excerpt, rule: 'user_rejection.plan_edit' }, false)
+    } else if (turn.toolName === 'AskUserQuestion') {
+      this.gesture({ turn, excerpt, rule: 'user_rejection.question' }, false)
+    } else {
+      const finer = reason === '' ? 'rejected' : 'rejected_with_reason'
+      this.gesture({ turn, excerpt, rule: 'user_rejection.call', class: finer }, true)
+    }
+  }
+
+  private gesture(place: Place, corrects: boolean): void {
+    const { turn } = place
+    const isSame = this.continues(turn)
+    this.isFresh = true
+    this.lastMs = turn.timeMs ?? this.lastMs
+    if (isSame) return
+    if (!this.add(place) || !corrects || turn.isSidechain) return
+    this.corrected = this.corrected.filter((before) => this.calls - before <= correctionCalls)
+    this.corrected.push(this.calls)
+    if (this.corrected.length < corrections) return
+    this.add({ ...place, rule: 'repeated_correction.gestures', class: 'gestures' })
+    this.corrected = []
+  }
+
+  private continues({ timeMs }: Turn): boolean {
+    if (this.isFresh) return true
+    return this.lastMs !== undefined && timeMs !== undefined && Math.abs(timeMs - this.lastMs) <= gestureMs
   }
 }
 

@@ -5,197 +5,175 @@
  * call counts only if it was made after the outcome before it was seen, and whatever makes a repetition reasonable ends a
  * run: a success, a prompt, a change between, waiting for something.
  */
+import { Recent } from '../transcripts/recent.ts'
 import type { Turn } from '../transcripts/turn.ts'
 import type { Place } from './scan.ts'
-
-export interface Loops {
-  turn(turn: Turn): void
-}
 
 /** So many outcomes of a chain are looked back on. */
 const windowSize = 12
 const repeats = 3
 const repeatsOnOtherTargets = 4
 const maxChains = 500
-const maxOpenCalls = 2_000
 const maxSidechainUuids = 20_000
 
-interface Call {
-  readonly toolName: string
-  readonly target: string
-  readonly inputHash: string
-  readonly messageId: string
-  readonly turn: Turn
-}
-
-interface Outcome extends Call {
-  readonly isError: boolean
-  readonly resultHash: string
-  readonly resultBytes: number
+interface Outcome {
+  readonly call: Turn
+  readonly result: Turn
+  /** Of failures, without what differs each time. */
   readonly signature: string
-  /** Indexes of the call and of its result. */
-  readonly calledAt: number
-  readonly answeredAt: number
+  readonly isChange: boolean
 }
 
 interface Chain {
-  outcomes: Outcome[]
+  readonly outcomes: Outcome[]
   /** What was reported since the last prompt. */
   readonly reported: Set<string>
 }
 
-export function createLoops(add: (place: Place) => void): Loops {
-  const chains = new Map<string, Chain>()
-  const openCalls = new Map<string, Call>()
-  /** Older versions write sub-agents into the main file without an id: their turns hang together by their parents. */
-  const sidechains = new Map<string, string>()
+type LoopRule = 'loop.same_call' | 'loop.same_error' | 'loop.same_result'
 
-  function chainOf(turn: Turn): Chain {
-    const key = turn.agentId !== '' ? turn.agentId : turn.isSidechain ? sidechainOf(turn) : ''
-    let chain = chains.get(key)
+export class Loops {
+  private readonly chains = new Recent<Chain>(maxChains)
+  /** Older versions write sub-agents into the main file without an id: their turns hang together by their parents. */
+  private readonly sidechains = new Recent<string>(maxSidechainUuids)
+  private lastSidechain = 'sidechain'
+
+  constructor(private readonly add: (place: Place) => void) {}
+
+  /** `call` is what a tool_result answers, where it is known. */
+  turn(turn: Turn, call: Turn | undefined): void {
+    const sidechain = turn.isSidechain && turn.agentId === '' ? this.sidechainOf(turn) : turn.agentId
+    if (turn.kind === 'tool_result') {
+      if (call !== undefined && !noOutcome.has(turn.errorClass)) this.answered(call, turn, this.chainOf(sidechain))
+    } else if (turn.kind === 'prompt' || turn.kind === 'compaction') {
+      const chain = this.chains.get(sidechain)
+      if (chain === undefined) return
+      chain.outcomes.length = 0
+      chain.reported.clear()
+    }
+  }
+
+  private answered(call: Turn, result: Turn, chain: Chain): void {
+    const { outcomes } = chain
+    const isChange = !result.isError && !readOnlyTools.has(call.toolName)
+    outcomes.push({ call, result, signature: result.isError ? signatureOf(result.text) : '', isChange })
+    if (outcomes.length > windowSize) outcomes.shift()
+    if (result.isError) this.failed(chain)
+    else this.repeated(chain)
+  }
+
+  private failed(chain: Chain): void {
+    const last = chain.outcomes[chain.outcomes.length - 1] as Outcome
+    const sameCall = countSameCall(chain.outcomes, last)
+    if (sameCall >= repeats) this.report('loop.same_call', last, chain, `${sameCall} times`)
+    else if (isTelling(last.signature)) {
+      const sameError = countSameError(chain.outcomes, last)
+      if (sameError >= repeatsOnOtherTargets) this.report('loop.same_error', last, chain, `${sameError} times`)
+    }
+  }
+
+  private repeated(chain: Chain): void {
+    const last = chain.outcomes[chain.outcomes.length - 1] as Outcome
+    const count = countSameResult(chain.outcomes, last)
+    if (count >= repeats) this.report('loop.same_result', last, chain, `${count} times with the same result`)
+  }
+
+  private report(rule: LoopRule, { call, result, signature }: Outcome, { reported }: Chain, times: string): void {
+    if (isWaiting(call)) return
+    const callKey = `${call.toolName}\n${call.target || call.contentHash}`
+    const errorKey = `${call.toolName}\n${signature}`
+    if ((rule !== 'loop.same_error' && reported.has(callKey)) || (signature !== '' && reported.has(errorKey))) return
+    if (reported.size > 200) reported.clear()
+    reported.add(callKey)
+    if (signature !== '') reported.add(errorKey)
+    const about = call.target === '' ? call.toolName : `${call.toolName}: ${call.target.slice(0, 120)}`
+    this.add({ turn: result, rule, excerpt: `${about} — ${times} — ${result.text}` })
+  }
+
+  private chainOf(key: string): Chain {
+    let chain = this.chains.get(key)
     if (chain === undefined) {
       chain = { outcomes: [], reported: new Set() }
-      keep(chains, key, chain, maxChains)
+      this.chains.set(key, chain)
     }
     return chain
   }
 
-  function sidechainOf({ uuid, parentUuid }: Turn): string {
-    const root = sidechains.get(uuid) ?? sidechains.get(parentUuid) ?? (uuid || 'sidechain')
-    if (uuid !== '' && !sidechains.has(uuid)) keep(sidechains, uuid, root, maxSidechainUuids)
+  /** A sub-agent begins with its prompt. */
+  private sidechainOf({ uuid, parentUuid, kind }: Turn): string {
+    const known = this.sidechains.get(uuid) ?? this.sidechains.get(parentUuid)
+    const root = known ?? (kind === 'prompt' && uuid !== '' ? uuid : this.lastSidechain)
+    this.lastSidechain = root
+    if (uuid !== '') this.sidechains.set(uuid, root)
     return root
-  }
-
-  function answered(result: Turn, chain: Chain): void {
-    const call = openCalls.get(result.toolUseId)
-    if (call === undefined) return
-    openCalls.delete(result.toolUseId)
-    if (noOutcome.has(result.errorClass)) return
-    const outcome: Outcome = {
-      ...call,
-      isError: result.isError,
-      resultHash: result.contentHash,
-      resultBytes: result.textBytes,
-      signature: result.isError ? signatureOf(result.text) : '',
-      calledAt: call.turn.index,
-      answeredAt: result.index,
-    }
-    chain.outcomes.push(outcome)
-    if (chain.outcomes.length > windowSize) chain.outcomes.shift()
-    if (isWaiting(outcome)) return
-    if (outcome.isError) failing(outcome, result, chain)
-    else repeating(outcome, result, chain)
-  }
-
-  function failing(last: Outcome, result: Turn, chain: Chain): void {
-    const sameCall = countBack(last, chain, (before, changed) => {
-      if (before.toolName !== last.toolName) return 'skip'
-      const isCall = before.inputHash === last.inputHash
-      const isTarget = last.target !== '' && before.target === last.target
-      if (!isCall && !isTarget) return 'skip'
-      if (!before.isError) return 'stop'
-      const isSameError = before.signature === last.signature
-      // What was changed between may have been the next step: then only the very same failure is a repetition.
-      if (changed) return isSameError && Math.abs(before.resultBytes - last.resultBytes) <= 16 ? 'count' : 'stop'
-      return isCall || isSameError ? 'count' : 'skip'
-    })
-    if (sameCall >= repeats) {
-      report('loop.same_call', last, result, chain, `${sameCall} times`)
-      return
-    }
-    if (!isTelling(last.signature)) return
-    const sameError = countBack(last, chain, (before) => {
-      if (before.toolName !== last.toolName) return 'skip'
-      if (!before.isError) return 'stop'
-      if (before.signature !== last.signature) return 'stop'
-      // Calls of one message are made at once: none has seen the others fail.
-      return before.messageId !== '' && before.messageId === last.messageId ? 'skip' : 'count'
-    })
-    if (sameError >= repeatsOnOtherTargets) report('loop.same_error', last, result, chain, `${sameError} times`)
-  }
-
-  function repeating(last: Outcome, result: Turn, chain: Chain): void {
-    const count = countBack(last, chain, (before, changed) => {
-      if (changed) return 'stop'
-      if (before.toolName !== last.toolName || before.inputHash !== last.inputHash) return 'skip'
-      return !before.isError && before.resultHash === last.resultHash ? 'count' : 'stop'
-    })
-    if (count >= repeats) report('loop.same_result', last, result, chain, `${count} times with the same result`)
-  }
-
-  function report(
-    rule: 'loop.same_call' | 'loop.same_error' | 'loop.same_result',
-    last: Outcome,
-    turn: Turn,
-    chain: Chain,
-    times: string,
-  ): void {
-    const what = rule === 'loop.same_error' ? last.signature : last.target || last.inputHash
-    const key = `${last.toolName}\n${what}`
-    const errorKey = `${last.toolName}\n${last.signature}`
-    if (chain.reported.has(key) || (last.isError && chain.reported.has(errorKey))) return
-    if (chain.reported.size > 200) chain.reported.clear()
-    chain.reported.add(key)
-    if (last.isError) chain.reported.add(errorKey)
-    const about = last.target === '' ? last.toolName : `${last.toolName}: ${last.target.slice(0, 120)}`
-    add({ turn, rule, excerpt: `${about} — ${times} — ${turn.text}` })
-  }
-
-  return {
-    turn(turn) {
-      switch (turn.kind) {
-        case 'tool_use':
-          chainOf(turn)
-          keep(
-            openCalls,
-            turn.toolUseId,
-            {
-              toolName: turn.toolName,
-              target: turn.target,
-              inputHash: turn.contentHash,
-              messageId: turn.messageId,
-              turn,
-            },
-            maxOpenCalls,
-          )
-          return
-        case 'tool_result':
-          answered(turn, chainOf(turn))
-          return
-        case 'prompt':
-        case 'compaction': {
-          const chain = chainOf(turn)
-          chain.outcomes = []
-          chain.reported.clear()
-          return
-        }
-        default:
-          if (turn.isSidechain && turn.agentId === '') sidechainOf(turn)
-      }
-    },
   }
 }
 
-/** How often the outcome came in a row, the last one included; only what was called after its predecessor was seen. */
-function countBack(
-  last: Outcome,
-  { outcomes }: Chain,
-  judge: (before: Outcome, changed: boolean) => 'count' | 'skip' | 'stop',
-): number {
-  let count = 1
+/*
+ * The three counts go back from the last outcome, it included. An outcome counts only if it was there before the next call
+ * was made: calls made at once have not seen each other fail. A line that stands twice in the file counts once.
+ */
+
+/** The same call, or one on the same target, that failed alike. */
+function countSameCall(outcomes: readonly Outcome[], last: Outcome): number {
+  const { toolName, target, contentHash } = last.call
+  const counted = [last.call.toolUseId]
   let changed = false
   let next = last
   for (let i = outcomes.length - 2; i >= 0; i--) {
     const before = outcomes[i] as Outcome
-    const verdict = judge(before, changed)
-    if (verdict === 'stop') break
-    if (verdict === 'count') {
-      if (before.answeredAt > next.calledAt) continue
-      count++
-      next = before
-    } else if (!before.isError && !isReadOnly(before.toolName)) changed = true
+    const isCall = before.call.toolName === toolName && before.call.contentHash === contentHash
+    if (!isCall && !(before.call.toolName === toolName && target !== '' && before.call.target === target)) {
+      changed ||= before.isChange
+      continue
+    }
+    if (!before.result.isError) break
+    const isSameError = before.signature === last.signature
+    // What was changed between may have been the next step: then only the very same failure is a repetition.
+    if (changed && !(isSameError && Math.abs(before.result.textBytes - last.result.textBytes) <= 16)) break
+    if ((!isCall && !isSameError) || !wasSeen(before, next, counted)) continue
+    counted.push(before.call.toolUseId)
+    next = before
   }
-  return count
+  return counted.length
+}
+
+/** Calls of one tool that failed with the same error, whatever they were about. */
+function countSameError(outcomes: readonly Outcome[], last: Outcome): number {
+  const counted = [last.call.toolUseId]
+  let next = last
+  for (let i = outcomes.length - 2; i >= 0; i--) {
+    const before = outcomes[i] as Outcome
+    if (before.call.toolName !== last.call.toolName) continue
+    if (!before.result.isError || before.signature !== last.signature) break
+    const isAtOnce = before.call.messageId !== '' && before.call.messageId === next.call.messageId
+    if (isAtOnce || !wasSeen(before, next, counted)) continue
+    counted.push(before.call.toolUseId)
+    next = before
+  }
+  return counted.length
+}
+
+/** The same call with the same result, and nothing that could have changed it between. */
+function countSameResult(outcomes: readonly Outcome[], last: Outcome): number {
+  const counted = [last.call.toolUseId]
+  let next = last
+  for (let i = outcomes.length - 2; i >= 0; i--) {
+    const before = outcomes[i] as Outcome
+    if (before.call.contentHash !== last.call.contentHash || before.call.toolName !== last.call.toolName) {
+      if (before.isChange) break
+      continue
+    }
+    if (before.result.isError || before.result.contentHash !== last.result.contentHash) break
+    if (!wasSeen(before, next, counted)) continue
+    counted.push(before.call.toolUseId)
+    next = before
+  }
+  return counted.length
+}
+
+function wasSeen(before: Outcome, next: Outcome, counted: readonly string[]): boolean {
+  return before.result.index < next.call.index && !counted.includes(before.call.toolUseId)
 }
 
 /** A person's no, an echo of another failure: nothing the model was told about the call. */
@@ -221,17 +199,13 @@ const readOnlyTools = new Set([
   'ReadMcpResourceTool',
 ])
 
-function isReadOnly(toolName: string): boolean {
-  return readOnlyTools.has(toolName)
-}
-
 /** Tools and commands that ask whether something is ready yet. */
 const waitingTools =
   /^(?:BashOutput|AgentOutput\w*|TaskOutput|KillShell|KillBash|TaskStop|Sleep|Monitor|Wait\w*|ScheduleWakeup)$|^mcp__.*(?:wait|status|poll|output|logs?|monitor|snapshot|screenshot|progress|check|health|console|list_pages|tabs)/i
 const waitingCommands =
   /\b(?:sleep|wait|wait-for|watch|poll|tail|status|pgrep|lsof|netstat|ping|nc|curl|wget|healthz?|readyz?|logs|jobs|squeue|nvidia-smi|checks)\b|(?:^|[;&|]\s*)(?:ps|ss)\b|\b(?:while|until)\b.*\bdo\b|\bgh (?:run|pr|api)\b|\b(?:kubectl|oc) (?:get|describe)\b|\bdocker (?:ps|inspect)\b|\bStart-Sleep\b/
 
-function isWaiting({ toolName, target }: Call): boolean {
+function isWaiting({ toolName, target }: Turn): boolean {
   if (waitingTools.test(toolName)) return true
   return (toolName === 'Bash' || toolName === 'PowerShell') && waitingCommands.test(target)
 }
@@ -250,14 +224,4 @@ function signatureOf(text: string): string {
 /** "Exit code 1" alone says nothing about a cause. */
 function isTelling(signature: string): boolean {
   return signature.replace(/^Exit code \d+/, '').replace(/[^A-Za-z]/g, '').length >= 20
-}
-
-function keep<V>(map: Map<string, V>, key: string, value: V, most: number): void {
-  if (map.size >= most && !map.has(key)) {
-    for (const oldest of map.keys()) {
-      map.delete(oldest)
-      break
-    }
-  }
-  map.set(key, value)
 }

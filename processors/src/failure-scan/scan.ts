@@ -6,11 +6,12 @@
  */
 import { createHash } from 'node:crypto'
 import { cutAt } from '../transcripts/json-bytes.ts'
+import { Recent } from '../transcripts/recent.ts'
 import type { Turn } from '../transcripts/turn.ts'
-import { createEnding } from './ending.ts'
+import { Ending } from './ending.ts'
 import type { Finding, FindingType } from './finding.ts'
-import { createGestures } from './gestures.ts'
-import { createLoops } from './loops.ts'
+import { Gestures } from './gestures.ts'
+import { Loops } from './loops.ts'
 import { type RuleName, ruleOf } from './rules.ts'
 
 /** What Claude Code's own event `tool_decision` says of a call. */
@@ -46,23 +47,97 @@ export interface Place {
   readonly excerpt?: string
 }
 
-export function createFailureScan({ telemetry }: ScanOptions = {}): FailureScan {
-  const findings: Finding[] = []
-  const ids = new Set<string>()
-  let dropped = 0
+export function createFailureScan(options: ScanOptions = {}): FailureScan {
+  return new Scan(options)
+}
 
-  function add({ turn, rule: name, class: finer, excerpt }: Place): void {
+/** A class, so that all sessions share the optimised code. */
+class Scan implements FailureScan {
+  dropped = 0
+  private readonly findings: Finding[] = []
+  private readonly ids = new Set<string>()
+  private readonly calls = new Recent<Turn>(maxOpenCalls)
+  private readonly gestures: Gestures
+  private readonly loops: Loops
+  private readonly ending = new Ending()
+  /** Whether the summary of a compaction that comes next belongs to a mark that was found already. */
+  private isMarked = false
+
+  constructor(private readonly options: ScanOptions) {
+    const add = (place: Place): boolean => this.add(place)
+    this.gestures = new Gestures(add)
+    this.loops = new Loops(add)
+  }
+
+  turn(turn: Turn): void {
+    let call: Turn | undefined
+    switch (turn.kind) {
+      case 'tool_use':
+        this.calls.set(turn.toolUseId, turn)
+        break
+      case 'tool_result':
+        call = this.calls.get(turn.toolUseId)
+        this.calls.delete(turn.toolUseId)
+        if (turn.isError) this.toolError(turn, call)
+        break
+      case 'api_error': {
+        const rule = turn.role === 'assistant' ? 'api_error.final' : 'api_error.retried'
+        this.add({ turn, rule, class: turn.errorClass })
+        break
+      }
+      case 'compaction':
+        if (turn.compaction?.trigger !== 'micro') this.compaction(turn)
+        break
+      case 'compaction_summary':
+        // Versions without a mark wrote the summary only.
+        if (!this.isMarked) this.compaction(turn)
+        this.isMarked = false
+        break
+      default:
+    }
+    this.gestures.turn(turn)
+    this.loops.turn(turn, call)
+    this.ending.turn(turn)
+  }
+
+  end(): Finding[] {
+    const place = this.ending.end()
+    if (place !== undefined) this.add(place)
+    return this.findings.sort((a, b) => a.turnIndex - b.turnIndex)
+  }
+
+  private toolError(turn: Turn, call: Turn | undefined): void {
+    const said = this.options.telemetry?.get(turn.toolUseId)
+    const errorClass = said?.decision === 'reject' ? rejectedBy(said, turn) : turn.errorClass
+    const rule = errorRules[errorClass]
+    if (rule !== undefined) this.add({ turn, rule })
+    else if (errorClass === 'interrupted') this.gestures.interrupt(turn)
+    else if (errorClass === 'user_rejected' || errorClass === 'plan_rejected') {
+      this.gestures.rejection(turn, errorClass, call)
+    }
+  }
+
+  private compaction(turn: Turn): void {
+    this.isMarked = turn.kind === 'compaction'
+    const { trigger = 'auto', preTokens } = turn.compaction ?? {}
+    const excerpt = preTokens === undefined ? turn.text : `${preTokens} tokens before. ${turn.text}`
+    const finer = trigger === 'manual' ? 'manual_compaction' : 'auto_compaction'
+    this.add({ turn, rule: 'context_pressure.compaction', class: finer, excerpt })
+  }
+
+  /** Whether it was new. */
+  private add({ turn, rule: name, class: finer, excerpt }: Place): boolean {
     const rule = ruleOf(name)
     const [type, ruleClass] = name.split('.') as [FindingType, string]
     const id = findingId(turn, type)
     // A line that stands twice in the file is one thing that happened.
-    if (ids.has(id)) return
-    if (findings.length >= maxFindings) {
-      dropped++
-      return
+    if (this.ids.has(id)) return false
+    if (this.findings.length >= maxFindings) {
+      this.dropped++
+      return false
     }
-    ids.add(id)
-    findings.push({
+    this.ids.add(id)
+    this.findings.push({
       id,
       type,
       class: finer ?? ruleClass,
@@ -78,59 +153,12 @@ export function createFailureScan({ telemetry }: ScanOptions = {}): FailureScan 
       ruleVersion: rule.version,
       advice: rule.advice,
     })
-  }
-
-  const gestures = createGestures(add)
-  const loops = createLoops(add)
-  const ending = createEnding(add)
-  /** Whether a summary of a compaction belongs to a mark that was already found. */
-  let markedCompaction = false
-
-  function turn(turn: Turn): void {
-    if (turn.kind === 'tool_result' && turn.isError) toolError(turn)
-    else if (turn.kind === 'api_error') {
-      const isFinal = turn.role === 'assistant'
-      add({ turn, rule: isFinal ? 'api_error.final' : 'api_error.retried', class: turn.errorClass })
-    } else if (turn.kind === 'compaction' && turn.compaction?.trigger !== 'micro') compaction(turn)
-    else if (turn.kind === 'compaction_summary') {
-      // Versions without a mark wrote the summary only.
-      if (!markedCompaction) compaction(turn)
-      markedCompaction = false
-    }
-    gestures.turn(turn)
-    loops.turn(turn)
-    ending.turn(turn)
-  }
-
-  function compaction(turn: Turn): void {
-    markedCompaction = turn.kind === 'compaction'
-    const trigger = turn.compaction?.trigger ?? 'auto'
-    const preTokens = turn.compaction?.preTokens
-    const excerpt = preTokens === undefined ? turn.text : `${preTokens} tokens before; ${turn.text}`
-    const finer = trigger === 'manual' ? 'manual_compaction' : 'auto_compaction'
-    add({ turn, rule: 'context_pressure.compaction', class: finer, excerpt })
-  }
-
-  function toolError(turn: Turn): void {
-    const said = telemetry?.get(turn.toolUseId)
-    const errorClass = said?.decision === 'reject' ? rejectedBy(said, turn) : turn.errorClass
-    const rule = errorRules[errorClass]
-    if (rule !== undefined) add({ turn, rule })
-    else if (errorClass === 'user_rejected' || errorClass === 'plan_rejected') gestures.rejection(turn, errorClass)
-    else if (errorClass === 'interrupted') gestures.interrupt(turn)
-  }
-
-  return {
-    turn,
-    end() {
-      ending.end()
-      return findings.sort((a, b) => a.turnIndex - b.turnIndex)
-    },
-    get dropped() {
-      return dropped
-    },
+    return true
   }
 }
+
+/** Calls that wait for their results. */
+const maxOpenCalls = 2_000
 
 const errorRules: Readonly<Record<string, RuleName>> = {
   shell_exit: 'tool_error.shell_exit',

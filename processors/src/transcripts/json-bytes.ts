@@ -1,53 +1,11 @@
 /**
- * Walks JSON as bytes and decodes only what is asked for.
+ * The small parts of JSON as bytes: spaces, primitives, keys, and the text of strings.
  *
- * All functions work within one line whose end, `end`, holds a newline byte: a newline cannot stand inside JSON text on one
- * line, so it stops every loop without a bounds check. Values that are stepped over are checked only for where they end:
- * whoever wrote `01` or `[}` into a value that nobody reads goes unnoticed.
+ * All of it lies within one line whose end holds a newline byte, which stops every loop without a bounds check. Values
+ * that nobody asks for are checked only for where they end: `01` or `[}` within one goes unnoticed.
  */
 
-const quote = 0x22
 const backslash = 0x5c
-const newline = 0x0a
-/** From here on the next quote is looked for by Node's own `memchr`: a call costs as much as 20 bytes of a loop. */
-const nearBytes = 20
-
-/** Where a search for a quote ended that went beyond its line, so that a file without quotes is not searched per line. */
-let searched: { readonly bytes: Buffer; readonly from: number; readonly at: number } | undefined
-
-/** Index of the quote that ends the string whose first byte is `i`; -1 if the line ends before. */
-export function endOfString(bytes: Buffer, i: number, end: number): number {
-  const near = i + nearBytes
-  while (i < near) {
-    const c = bytes[i]
-    if (c === quote) return i
-    if (c === newline) return -1
-    if (c === backslash) {
-      if (bytes[i + 1] === newline) return -1
-      i += 2
-    } else i++
-  }
-  // `i` stands behind a whole character or escape, so backslashes are counted from there.
-  for (;;) {
-    const at = nextQuote(bytes, i, end)
-    if (at < 0) return -1
-    let k = at - 1
-    while (k >= i && bytes[k] === backslash) k--
-    if (((at - k) & 1) === 1) return at
-    i = at + 1
-  }
-}
-
-function nextQuote(bytes: Buffer, i: number, end: number): number {
-  if (searched !== undefined) {
-    if (searched.bytes === bytes && searched.from <= i && i <= searched.at) return searched.at < end ? searched.at : -1
-    if (searched.bytes !== bytes) searched = undefined
-  }
-  const at = i >= end ? -1 : bytes.indexOf(quote, i)
-  if (at >= 0 && at < end) return at
-  if (i < end) searched = { bytes, from: i, at: at < 0 ? bytes.length : at }
-  return -1
-}
 
 export function skipSpace(bytes: Buffer, i: number): number {
   for (;;) {
@@ -57,42 +15,11 @@ export function skipSpace(bytes: Buffer, i: number): number {
   }
 }
 
-/** Index behind the value that begins at `i`, however deep it nests; -1 if there is none or the line ends before. */
-export function skipValue(bytes: Buffer, i: number, end: number): number {
-  const c = bytes[i]
-  if (c === quote) {
-    const at = endOfString(bytes, i + 1, end)
-    return at < 0 ? -1 : at + 1
-  }
-  if (c === 0x7b || c === 0x5b) return skipNested(bytes, i + 1, end)
-  const at = endOfPrimitive(bytes, i)
-  return at === i ? -1 : at
-}
-
-function skipNested(bytes: Buffer, i: number, end: number): number {
-  let depth = 1
-  for (;;) {
-    const c = bytes[i]
-    if (c === quote) {
-      const at = endOfString(bytes, i + 1, end)
-      if (at < 0) return -1
-      i = at + 1
-    } else if (c === 0x7d || c === 0x5d) {
-      i++
-      if (--depth === 0) return i
-    } else if (c === 0x7b || c === 0x5b) {
-      depth++
-      i++
-    } else if (c === newline) return -1
-    else i++
-  }
-}
-
-/** Numbers, true, false, null: up to the next comma, bracket or space. */
-function endOfPrimitive(bytes: Buffer, i: number): number {
+/** Index behind a number, true, false or null: the next comma, bracket or space. */
+export function endOfPrimitive(bytes: Buffer, i: number): number {
   for (;;) {
     const c = bytes[i] as number
-    if (c === 0x2c || c === 0x7d || c === 0x5d || c <= 0x20 || c === 0x3a || c === quote) return i
+    if (c === 0x2c || c === 0x7d || c === 0x5d || c <= 0x20 || c === 0x3a || c === 0x22) return i
     i++
   }
 }
@@ -102,10 +29,19 @@ function endOfPrimitive(bytes: Buffer, i: number): number {
  * Escapes that JSON does not know stand for themselves.
  */
 export function decodeString(bytes: Buffer, start: number, end: number, limit: number): string {
+  if (end - start <= limit) {
+    const text = utf8(bytes, start, end)
+    return text.includes('\\') ? unescaped(text) : text
+  }
   // Most text is one byte a character: a little more than the limit is tried first, then what six bytes a unit can need.
   const first = decodeHead(bytes, start, end, limit + (limit >> 2) + 16)
   if (first.whole || first.text.length > limit) return cutAt(first.text, limit)
   return cutAt(decodeHead(bytes, start, end, 6 * limit + 12).text, limit)
+}
+
+/** Node's own method behind `toString('utf8', …)`; the types leave it out. It halves the time of a short string. */
+function utf8(bytes: Buffer, start: number, end: number): string {
+  return (bytes as unknown as { utf8Slice(start: number, end: number): string }).utf8Slice(start, end)
 }
 
 /** What the first `most` bytes hold of whole characters and escapes. */
@@ -113,7 +49,7 @@ function decodeHead(bytes: Buffer, start: number, end: number, most: number): { 
   let cut = Math.min(end, start + most)
   const whole = cut === end
   if (!whole) while (cut > start && ((bytes[cut] as number) & 0xc0) === 0x80) cut--
-  const text = bytes.toString('utf8', start, cut)
+  const text = utf8(bytes, start, cut)
   if (!text.includes('\\')) return { text, whole }
   return { text: unescaped(whole ? text : withoutPartialEscape(text)), whole }
 }
@@ -169,22 +105,32 @@ export interface KeyTable {
 }
 
 export function keyTable(names: readonly string[]): KeyTable {
-  const spelled = names.map((name) => Buffer.from(name))
-  const buckets: number[][] = Array.from({ length: 256 }, () => [])
-  for (const [index, name] of spelled.entries()) buckets[bucketOf(name, 0, name.length)]?.push(index)
+  return new Keys(names)
+}
 
-  function find(bytes: Buffer, start: number, end: number): number {
+class Keys implements KeyTable {
+  private readonly spelled: readonly Buffer[]
+  private readonly buckets: readonly (readonly number[])[]
+
+  constructor(readonly names: readonly string[]) {
+    this.spelled = names.map((name) => Buffer.from(name))
+    const buckets: number[][] = Array.from({ length: 256 }, () => [])
+    for (const [index, name] of this.spelled.entries()) buckets[bucketOf(name, 0, name.length)]?.push(index)
+    this.buckets = buckets
+  }
+
+  find(bytes: Buffer, start: number, end: number): number {
     if (start === end) return -1
-    for (const index of buckets[bucketOf(bytes, start, end)] as readonly number[]) {
-      if (equals(spelled[index] as Buffer, bytes, start, end)) return index
+    const bucket = this.buckets[bucketOf(bytes, start, end)] as readonly number[]
+    for (let i = 0; i < bucket.length; i++) {
+      const index = bucket[i] as number
+      if (equals(this.spelled[index] as Buffer, bytes, start, end)) return index
     }
     for (let i = start; i < end; i++) {
-      if (bytes[i] === backslash) return names.indexOf(decodeString(bytes, start, end, 256))
+      if (bytes[i] === backslash) return this.names.indexOf(decodeString(bytes, start, end, 256))
     }
     return -1
   }
-
-  return { names, find }
 }
 
 function bucketOf(bytes: Uint8Array, start: number, end: number): number {
@@ -197,4 +143,41 @@ export function equals(name: Uint8Array, bytes: Uint8Array, start: number, end: 
   if (end - start !== length) return false
   for (let i = 0; i < length; i++) if (name[i] !== bytes[start + i]) return false
   return true
+}
+
+const internSlots = 1024
+const maxInternedBytes = 128
+
+/** Decodes names that come again and again, such as ids, paths and versions, to one string each. */
+export class Interner {
+  private readonly spelled = Buffer.alloc(internSlots * maxInternedBytes)
+  private readonly lengths = new Uint16Array(internSlots)
+  private readonly texts: string[] = new Array(internSlots).fill('')
+
+  constructor(private readonly limit: number) {}
+
+  text(bytes: Buffer, start: number, end: number): string {
+    const { spelled, lengths } = this
+    const length = end - start
+    if (length > maxInternedBytes) return decodeString(bytes, start, end, this.limit)
+    if (length === 0) return ''
+    const mix =
+      length * 31 +
+      (bytes[start] as number) * 7 +
+      (bytes[end - 1] as number) * 131 +
+      (bytes[start + (length >> 1)] as number) * 17 +
+      (bytes[start + (length >> 2)] as number) * 257
+    const slot = mix & (internSlots - 1)
+    const at = slot * maxInternedBytes
+    if (lengths[slot] === length) {
+      let i = 0
+      while (i < length && spelled[at + i] === bytes[start + i]) i++
+      if (i === length) return this.texts[slot] as string
+    }
+    const text = decodeString(bytes, start, end, this.limit)
+    for (let i = 0; i < length; i++) spelled[at + i] = bytes[start + i] as number
+    lengths[slot] = length
+    this.texts[slot] = text
+    return text
+  }
 }

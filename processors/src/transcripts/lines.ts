@@ -1,17 +1,15 @@
 /**
- * Chunks of bytes → lines, in bounded memory whatever the lines are.
+ * Chunks of bytes → indexed lines, in bounded memory whatever the lines are.
  *
- * Lines that lie within a chunk are read where they lie. A line that is longer than `maxLineBytes` loses the tails of its
- * long strings on the way, so that a pasted image of a gigabyte passes like any other; only a line that is still longer
- * then is cut.
+ * A line that is longer than `maxLineBytes` loses the tails of its long strings on the way, so that a pasted image of a
+ * gigabyte passes like any other; only a line that is still longer then is cut.
  */
-import type { Missing } from './skim.ts'
 
-export interface Line {
-  readonly bytes: Buffer
+import type { Missing } from './skim.ts'
+import { borrowIndexer, giveBack, type IndexedLine, type Indexer } from './structure.ts'
+
+export interface Line extends IndexedLine {
   readonly start: number
-  /** A newline byte stands here. */
-  readonly end: number
   readonly missing: Missing | undefined
   /** More than could be kept: what is between `start` and `end` is its beginning. */
   readonly isCut: boolean
@@ -19,74 +17,110 @@ export interface Line {
   readonly isPartial: boolean
 }
 
-export interface LineSplitter {
-  write(chunk: Buffer): void
-  end(): void
+export interface LineLimits {
+  readonly maxLineBytes: number
+  /** Of each string of a line that is longer. */
+  readonly maxStringBytes: number
 }
 
 const newline = 0x0a
+/** What is copied in at once; a line is mostly much shorter. */
+const pieceBytes = 256 * 1024
 
-export function createLineSplitter(
-  { maxLineBytes, maxStringBytes }: { maxLineBytes: number; maxStringBytes: number },
-  onLine: (line: Line) => void,
-): LineSplitter {
-  /** The beginning of a line whose end has not come, `pendingLength` bytes of it. */
-  let pending = Buffer.alloc(0)
-  let pendingLength = 0
-  let squeezer: Squeezer | undefined
+export class LineSplitter {
+  private readonly indexer: Indexer = borrowIndexer()
+  private isClosed = false
+  /** The line whose end has not come: `from` to `to` of the indexer's bytes. */
+  private from = 0
+  private to = 0
+  private squeezer: Squeezer | undefined
 
-  function keep(chunk: Buffer, start: number, end: number): void {
-    if (squeezer === undefined && pendingLength + end - start > maxLineBytes) {
-      squeezer = createSqueezer(maxLineBytes, maxStringBytes)
-      squeezer.write(pending, 0, pendingLength)
-      pendingLength = 0
-    }
-    if (squeezer !== undefined) {
-      squeezer.write(chunk, start, end)
-      return
-    }
-    const length = pendingLength + end - start
-    if (length >= pending.length) {
-      const larger = Buffer.allocUnsafe(Math.max(64 * 1024, 2 * length))
-      pending.copy(larger, 0, 0, pendingLength)
-      pending = larger
-    }
-    chunk.copy(pending, pendingLength, start, end)
-    pendingLength = length
-  }
+  constructor(
+    private readonly limits: LineLimits,
+    private readonly onLine: (line: Line) => void,
+  ) {}
 
-  function finish(isPartial: boolean): void {
-    if (squeezer !== undefined) {
-      const { bytes, length, missing, isCut } = squeezer.end()
-      squeezer = undefined
-      // What it grew to is given back.
-      pending = Buffer.alloc(0)
-      onLine({ bytes, start: 0, end: length, missing, isCut, isPartial })
-      return
-    }
-    pending[pendingLength] = newline
-    const end = pendingLength
-    pendingLength = 0
-    onLine({ bytes: pending, start: 0, end, missing: undefined, isCut: false, isPartial })
-  }
-
-  return {
-    write(chunk) {
-      let start = 0
-      for (;;) {
-        const end = chunk.indexOf(newline, start)
-        if (end < 0) break
-        if (pendingLength > 0 || squeezer !== undefined || end - start > maxLineBytes) {
-          keep(chunk, start, end)
-          finish(false)
-        } else onLine({ bytes: chunk, start, end, missing: undefined, isCut: false, isPartial: false })
-        start = end + 1
+  write(chunk: Buffer): void {
+    if (this.isClosed) throw new Error('this transcript has ended')
+    let at = 0
+    while (at < chunk.length) {
+      if (this.squeezer === undefined) {
+        this.take(chunk.subarray(at, at + pieceBytes))
+        at += pieceBytes
+        continue
       }
-      if (start < chunk.length) keep(chunk, start, chunk.length)
-    },
-    end() {
-      if (pendingLength > 0 || squeezer !== undefined) finish(true)
-    },
+      const end = chunk.indexOf(newline, at)
+      this.squeezer.write(chunk, at, end < 0 ? chunk.length : end)
+      if (end < 0) return
+      this.endSqueezed(this.squeezer, false)
+      at = end + 1
+    }
+  }
+
+  /** Nothing more comes: what is left is the last line. */
+  end(): void {
+    if (this.isClosed) return
+    if (this.squeezer !== undefined) this.endSqueezed(this.squeezer, true)
+    else if (this.to > this.from) {
+      this.makeRoom(0)
+      this.indexer.bytes[this.to] = newline
+      this.emit(this.from, this.to, true)
+    }
+    this.close()
+  }
+
+  /** To be called where `end` is not. */
+  close(): void {
+    if (!this.isClosed) giveBack(this.indexer)
+    this.isClosed = true
+  }
+
+  private take(piece: Buffer): void {
+    this.makeRoom(piece.length)
+    const { bytes } = this.indexer
+    let searched = this.to
+    bytes.set(piece, this.to)
+    this.to += piece.length
+    // Behind what has come, so that the search ends there.
+    bytes[this.to] = newline
+    for (;;) {
+      const end = bytes.indexOf(newline, searched)
+      if (end === this.to) break
+      this.emit(this.from, end, false)
+      this.from = end + 1
+      searched = this.from
+    }
+    const { maxLineBytes, maxStringBytes } = this.limits
+    if (this.to - this.from <= maxLineBytes) return
+    this.squeezer = createSqueezer(maxLineBytes, maxStringBytes)
+    this.squeezer.write(bytes, this.from, this.to)
+    this.from = this.to
+  }
+
+  /** Room for `length` bytes and a newline behind `to`. */
+  private makeRoom(length: number): void {
+    const { indexer } = this
+    if (this.to + length < indexer.capacity) return
+    indexer.bytes.copyWithin(0, this.from, this.to)
+    this.to -= this.from
+    this.from = 0
+    if (this.to + length >= indexer.capacity) indexer.grow(Math.max(2 * indexer.capacity, this.to + length + 1))
+  }
+
+  private endSqueezed(squeezer: Squeezer, isPartial: boolean): void {
+    const { bytes, length, missing, isCut } = squeezer.end()
+    this.squeezer = undefined
+    this.from = 0
+    this.to = 0
+    this.makeRoom(length)
+    bytes.copy(this.indexer.bytes, 0, 0, length)
+    this.indexer.bytes[length] = newline
+    this.emit(0, length, isPartial, missing, isCut)
+  }
+
+  private emit(start: number, end: number, isPartial: boolean, missing?: Missing, isCut = false): void {
+    const { bytes, tokens } = this.indexer.index(start, end)
+    this.onLine({ bytes, tokens, start, end, missing, isCut, isPartial })
   }
 }
 

@@ -21,6 +21,19 @@ export interface RawBlock {
   readonly contentHash: string
 }
 
+export const emptyBlock: RawBlock = {
+  type: '',
+  text: '',
+  textBytes: 0,
+  id: '',
+  name: '',
+  target: '',
+  skill: '',
+  toolUseId: '',
+  isError: false,
+  contentHash: '',
+}
+
 export interface RawMessage {
   readonly role: string
   readonly id: string
@@ -29,8 +42,6 @@ export interface RawMessage {
   readonly usage: TokenUsage | undefined
   /** Content that is one string has one block of type `text`; undefined if there is no content that can be read. */
   readonly blocks: readonly RawBlock[] | undefined
-  /** Whether the content was an array: typed prompts are strings in most versions. */
-  readonly isArray: boolean
 }
 
 export interface RawRecord {

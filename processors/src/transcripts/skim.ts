@@ -3,9 +3,10 @@
  * snapshots, images and the like are most of the bytes of a transcript.
  */
 import { crc32 } from 'node:zlib'
-import { createFields, type Fields, isTrue, numberOf, readObject, stringOf } from './fields.ts'
-import { decodeString, keyTable, skipSpace, skipValue } from './json-bytes.ts'
-import { maxBlocks, maxNameLength, type RawBlock, type RawMessage, type RawRecord } from './raw-record.ts'
+import { createFields, type Fields, isTrue, numberOf, type ObjectList, readObject, stringOf } from './fields.ts'
+import { cutAt, decodeString, Interner, keyTable, skipSpace } from './json-bytes.ts'
+import { emptyBlock, maxBlocks, maxNameLength, type RawBlock, type RawMessage, type RawRecord } from './raw-record.ts'
+import type { IndexedLine } from './structure.ts'
 import { maxTargetLength, targetKeys, targetOf } from './target.ts'
 import { parseTime } from './time.ts'
 import type { TokenUsage } from './turn.ts'
@@ -14,8 +15,8 @@ import type { TokenUsage } from './turn.ts'
 export type Missing = ReadonlyMap<number, number>
 
 export interface Skimmer {
-  /** The record between `start` and `end`, where a newline byte stands; undefined if it is no JSON object. */
-  skim(bytes: Buffer, start: number, end: number, missing?: Missing): RawRecord | undefined
+  /** The record that begins at `start` and ends with the line; undefined if it is no JSON object. */
+  skim(line: IndexedLine, start: number, missing?: Missing): RawRecord | undefined
 }
 
 const top = names(
@@ -75,218 +76,130 @@ const detail = names('type', 'hookEvent', 'prompt')
 const origin = names('kind')
 const compact = names('trigger', 'preTokens')
 
-interface BlockFields {
-  readonly fields: Fields
-  readonly input: Fields
-  /** The first text of a content that is an array, and the bytes of all its texts. */
-  partStart: number
-  partEnd: number
-  partBytes: number
+/** The members of a message, wherever it stands, and its blocks. */
+class Blocks implements ObjectList {
+  count = 0
+  missing: Missing | undefined
+  private readonly pool: Block[] = []
+
+  begin(): void {
+    this.count = 0
+  }
+
+  element(line: IndexedLine, k: number): number {
+    if (this.count === maxBlocks) return readObject(ignored, line, k)
+    let next = this.pool[this.count]
+    if (next === undefined) {
+      next = new Block(this)
+      this.pool.push(next)
+    }
+    this.count++
+    next.input.first.fill(0)
+    next.parts.begin()
+    return readObject(next.fields, line, k)
+  }
+
+  at(index: number): Block {
+    return this.pool[index] as Block
+  }
 }
 
-export function createSkimmer(previewCharacters: number): Skimmer {
-  let missing: Missing | undefined
-  const blocks: BlockFields[] = []
-  let blockCount = 0
-  let contentFirst = 0
+class Block {
+  readonly input = createFields(input.table)
+  readonly parts: Parts
+  readonly fields: Fields
 
-  const usageFields = createFields(usage.table)
-  const partFields = createFields(part.table)
-  const originFields = createFields(origin.table)
-  const compactFields = createFields(compact.table)
-  const detailFields = createFields(detail.table)
-  const messageFields = createFields(message.table, {
-    usage: (bytes, i, end) => objectOrValue(usageFields, bytes, i, end),
-    content: readContent,
-  })
-  const topFields = createFields(top.table, {
-    message: (bytes, i, end) => {
-      blockCount = 0
-      contentFirst = 0
-      return objectOrValue(messageFields, bytes, i, end)
-    },
-    origin: (bytes, i, end) => objectOrValue(originFields, bytes, i, end),
-    compactMetadata: (bytes, i, end) => objectOrValue(compactFields, bytes, i, end),
-    microcompactMetadata: (bytes, i, end) => objectOrValue(compactFields, bytes, i, end),
-    data: (bytes, i, end) => objectOrValue(detailFields, bytes, i, end),
-    attachment: (bytes, i, end) => objectOrValue(detailFields, bytes, i, end),
-  })
+  constructor(blocks: Blocks) {
+    this.parts = new Parts(blocks)
+    this.fields = createFields(block.table, { input: this.input }, { content: this.parts })
+  }
+}
 
-  function newBlock(): BlockFields {
-    const inputFields = createFields(input.table)
-    const made: BlockFields = {
-      input: inputFields,
-      fields: createFields(block.table, {
-        input: (bytes, i, end) => objectOrValue(inputFields, bytes, i, end),
-        content: (bytes, i, end) => readParts(made, bytes, i, end),
-      }),
-      partStart: -1,
-      partEnd: -1,
-      partBytes: 0,
-    }
-    return made
+/** Content of a tool_result that is an array: its texts count. */
+class Parts implements ObjectList {
+  /** The first text that is not empty, and the bytes of all of them. */
+  start = -1
+  end = -1
+  bytes = 0
+
+  constructor(private readonly blocks: Blocks) {}
+
+  begin(): void {
+    this.start = -1
+    this.bytes = 0
   }
 
-  /** Content of a message: a string, or an array of blocks. */
-  function readContent(bytes: Buffer, i: number, end: number): number {
-    blockCount = 0
-    contentFirst = bytes[i] as number
-    if (contentFirst !== 0x5b) return skipValue(bytes, i, end)
-    return eachElement(bytes, i, (at) => {
-      if (blockCount === maxBlocks || bytes[at] !== 0x7b) return skipValue(bytes, at, end)
-      const next = blocks[blockCount] ?? newBlock()
-      blocks[blockCount] = next
-      next.input.first.fill(0)
-      next.partStart = -1
-      next.partBytes = 0
-      blockCount++
-      return readObject(next.fields, bytes, at, end)
-    })
-  }
-
-  /** Content of a tool_result: a string, or an array of parts of which the texts count. */
-  function readParts(into: BlockFields, bytes: Buffer, i: number, end: number): number {
-    into.partStart = -1
-    into.partBytes = 0
-    if (bytes[i] !== 0x5b) return skipValue(bytes, i, end)
-    return eachElement(bytes, i, (at) => {
-      if (bytes[at] !== 0x7b) return skipValue(bytes, at, end)
-      const after = readObject(partFields, bytes, at, end)
-      if (after >= 0 && partFields.first[part.at.text] === 0x22) {
-        const start = partFields.start[part.at.text] as number
-        const stop = partFields.end[part.at.text] as number
-        if (into.partStart < 0 && stop > start) {
-          into.partStart = start
-          into.partEnd = stop
-        }
-        into.partBytes += stop - start + (missing?.get(start) ?? 0)
+  element(line: IndexedLine, k: number): number {
+    const after = readObject(partFields, line, k)
+    if (partFields.first[part.at.text] === 0x22) {
+      const start = partFields.start[part.at.text] as number
+      const end = partFields.end[part.at.text] as number
+      if (this.start < 0 && end > start) {
+        this.start = start
+        this.end = end
       }
-      return after
-    })
-  }
-
-  const names: Recent = new Map()
-  /** Names that stand in line after line share one string. */
-  function recent(key: number, bytes: Buffer): string {
-    if (topFields.first[key] !== 0x22) return ''
-    const start = topFields.start[key] as number
-    const end = topFields.end[key] as number
-    return recentString(names, key, bytes, start, end)
-  }
-  const name = (fields: Fields, key: number, bytes: Buffer): string => stringOf(fields, key, bytes, maxNameLength)
-
-  function blockOf(from: BlockFields, bytes: Buffer): RawBlock {
-    const { fields } = from
-    const type = name(fields, block.at.type, bytes)
-    let text = ''
-    let textBytes = 0
-    let contentHash = ''
-    const textKey =
-      fields.first[block.at.text] === 0x22
-        ? block.at.text
-        : fields.first[block.at.thinking] === 0x22
-          ? block.at.thinking
-          : block.at.content
-    if (fields.first[textKey] === 0x22) {
-      text = stringOf(fields, textKey, bytes, previewCharacters)
-      textBytes = lengthOf(fields, textKey)
-    } else if (textKey === block.at.content && from.partStart >= 0) {
-      text = decodeString(bytes, from.partStart, from.partEnd, previewCharacters)
-      textBytes = from.partBytes
+      this.bytes += end - start + (this.blocks.missing?.get(start) ?? 0)
     }
-    let target = ''
-    let skill = ''
-    const isCall = fields.first[block.at.input] !== 0
-    if (isCall) {
-      contentHash = hashOf(fields, block.at.input, bytes)
-      if (fields.first[block.at.input] === 0x7b) {
-        target = targetOf(targetKeys.map((_, key) => stringOf(from.input, key, bytes, maxTargetLength)))
-        skill = name(from.input, input.at.skill, bytes)
-      }
-    } else if (fields.first[block.at.content] !== 0) contentHash = hashOf(fields, block.at.content, bytes)
+    return after
+  }
+}
+
+const ignored = createFields(keyTable([]))
+const partFields = createFields(part.table)
+
+/** A class, so that all transcripts share the optimised code. */
+class LineSkimmer implements Skimmer {
+  private readonly blocks = new Blocks()
+  private readonly usageFields = createFields(usage.table)
+  private readonly originFields = createFields(origin.table)
+  private readonly compactFields = createFields(compact.table)
+  private readonly detailFields = createFields(detail.table)
+  private readonly messageFields = createFields(message.table, { usage: this.usageFields }, { content: this.blocks })
+  private readonly topFields = createFields(top.table, {
+    message: this.messageFields,
+    origin: this.originFields,
+    compactMetadata: this.compactFields,
+    microcompactMetadata: this.compactFields,
+    data: this.detailFields,
+    attachment: this.detailFields,
+  })
+  private readonly names = new Interner(maxNameLength)
+  private missing: Missing | undefined
+
+  constructor(private readonly previewCharacters: number) {}
+
+  skim(line: IndexedLine, start: number, missing?: Missing): RawRecord | undefined {
+    const { bytes, tokens, end } = line
+    const { topFields } = this
+    this.missing = missing
+    this.blocks.missing = missing
+    this.detailFields.first.fill(0)
+    if (skipSpace(bytes, start) !== tokens[0]) return undefined
+    const after = readObject(topFields, line, 0)
+    if (after < 0 || skipSpace(bytes, (tokens[after - 1] as number) + 1) !== end) return undefined
+    const textKey = this.textKey()
+    const hasDetail = topFields.first[top.at.data] === 0x7b || topFields.first[top.at.attachment] === 0x7b
+    const hasCompact =
+      topFields.first[top.at.compactMetadata] === 0x7b || topFields.first[top.at.microcompactMetadata] === 0x7b
+    const time = top.at.timestamp
     return {
-      type,
-      text,
-      textBytes,
-      id: name(fields, block.at.id, bytes),
-      name: name(fields, block.at.name, bytes),
-      target,
-      skill,
-      toolUseId: name(fields, block.at.tool_use_id, bytes),
-      isError: isTrue(fields, block.at.is_error),
-      contentHash,
-    }
-  }
-
-  function lengthOf(fields: Fields, key: number): number {
-    const start = fields.start[key] as number
-    return (fields.end[key] as number) - start + (missing?.get(start) ?? 0)
-  }
-
-  function messageOf(bytes: Buffer): RawMessage | undefined {
-    if (topFields.first[top.at.message] !== 0x7b) return undefined
-    let read: RawBlock[] | undefined
-    if (contentFirst === 0x5b) {
-      read = []
-      for (let i = 0; i < blockCount; i++) read.push(blockOf(blocks[i] as BlockFields, bytes))
-    } else if (contentFirst === 0x22) {
-      read = [
-        {
-          ...emptyBlock,
-          type: 'text',
-          text: stringOf(messageFields, message.at.content, bytes, previewCharacters),
-          textBytes: lengthOf(messageFields, message.at.content),
-        },
-      ]
-    }
-    return {
-      role: name(messageFields, message.at.role, bytes),
-      id: name(messageFields, message.at.id, bytes),
-      model: name(messageFields, message.at.model, bytes),
-      stopReason: name(messageFields, message.at.stop_reason, bytes),
-      usage: messageFields.first[message.at.usage] === 0x7b ? usageOf(usageFields, bytes) : undefined,
-      blocks: read,
-      isArray: contentFirst === 0x5b,
-    }
-  }
-
-  function skim(bytes: Buffer, start: number, end: number, missingBytes?: Missing): RawRecord | undefined {
-    missing = missingBytes
-    detailFields.first.fill(0)
-    const after = readObject(topFields, bytes, skipSpace(bytes, start), end)
-    if (after < 0 || skipSpace(bytes, after) !== end) return undefined
-    let text = ''
-    let textBytes = 0
-    for (const key of textKeys) {
-      const first = topFields.first[key] as number
-      if (first === 0 || first === 0x6e) continue
-      // An error can be an object: its JSON is the text then.
-      text = decodeStringOrJson(topFields, key, bytes)
-      textBytes = lengthOf(topFields, key)
-      break
-    }
-    const has = (key: number): boolean => topFields.first[key] === 0x7b
-    const hasDetail = has(top.at.data) || has(top.at.attachment)
-    if (text === '' && hasDetail) text = stringOf(detailFields, detail.at.prompt, bytes, previewCharacters)
-    const hasCompact = has(top.at.compactMetadata) || has(top.at.microcompactMetadata)
-    return {
-      type: recent(top.at.type, bytes),
-      subtype: recent(top.at.subtype, bytes),
-      uuid: name(topFields, top.at.uuid, bytes),
-      parentUuid: name(topFields, top.at.parentUuid, bytes),
-      sessionId: recent(top.at.sessionId, bytes),
+      type: this.name(topFields, top.at.type, bytes),
+      subtype: this.name(topFields, top.at.subtype, bytes),
+      uuid: this.name(topFields, top.at.uuid, bytes),
+      parentUuid: this.name(topFields, top.at.parentUuid, bytes),
+      sessionId: this.name(topFields, top.at.sessionId, bytes),
       timeMs:
-        topFields.first[top.at.timestamp] === 0x22
-          ? parseTime(bytes, topFields.start[top.at.timestamp] as number, topFields.end[top.at.timestamp] as number)
+        topFields.first[time] === 0x22
+          ? parseTime(bytes, topFields.start[time] as number, topFields.end[time] as number)
           : undefined,
-      cwd: recent(top.at.cwd, bytes),
-      gitBranch: recent(top.at.gitBranch, bytes),
-      version: recent(top.at.version, bytes),
-      requestId: name(topFields, top.at.requestId, bytes),
-      agentId: recent(top.at.agentId, bytes),
-      permissionMode: recent(top.at.permissionMode, bytes),
-      attributionSkill: recent(top.at.attributionSkill, bytes),
-      attributionMcpServer: recent(top.at.attributionMcpServer, bytes),
+      cwd: this.name(topFields, top.at.cwd, bytes),
+      gitBranch: this.name(topFields, top.at.gitBranch, bytes),
+      version: this.name(topFields, top.at.version, bytes),
+      requestId: this.name(topFields, top.at.requestId, bytes),
+      agentId: this.name(topFields, top.at.agentId, bytes),
+      permissionMode: this.name(topFields, top.at.permissionMode, bytes),
+      attributionSkill: this.name(topFields, top.at.attributionSkill, bytes),
+      attributionMcpServer: this.name(topFields, top.at.attributionMcpServer, bytes),
       isSidechain: isTrue(topFields, top.at.isSidechain),
       isMeta: isTrue(topFields, top.at.isMeta),
       isCompactSummary: isTrue(topFields, top.at.isCompactSummary),
@@ -294,55 +207,115 @@ export function createSkimmer(previewCharacters: number): Skimmer {
       isVisibleInTranscriptOnly: isTrue(topFields, top.at.isVisibleInTranscriptOnly),
       costUsd: numberOf(topFields, top.at.costUSD, bytes),
       apiErrorStatus: numberOf(topFields, top.at.apiErrorStatus, bytes),
-      originKind: has(top.at.origin) ? name(originFields, origin.at.kind, bytes) : '',
-      text,
-      textBytes,
-      compactTrigger: hasCompact ? name(compactFields, compact.at.trigger, bytes) : '',
-      compactPreTokens: hasCompact ? numberOf(compactFields, compact.at.preTokens, bytes) : undefined,
-      detailType: hasDetail ? name(detailFields, detail.at.type, bytes) : '',
-      hookEvent: hasDetail ? name(detailFields, detail.at.hookEvent, bytes) : '',
-      message: messageOf(bytes),
+      originKind: topFields.first[top.at.origin] === 0x7b ? this.name(this.originFields, origin.at.kind, bytes) : '',
+      text:
+        textKey >= 0
+          ? this.textOf(textKey, bytes)
+          : hasDetail
+            ? stringOf(this.detailFields, detail.at.prompt, bytes, this.previewCharacters)
+            : '',
+      textBytes: textKey >= 0 ? this.lengthOf(topFields, textKey) : 0,
+      compactTrigger: hasCompact ? this.name(this.compactFields, compact.at.trigger, bytes) : '',
+      compactPreTokens: hasCompact ? numberOf(this.compactFields, compact.at.preTokens, bytes) : undefined,
+      detailType: hasDetail ? this.name(this.detailFields, detail.at.type, bytes) : '',
+      hookEvent: hasDetail ? this.name(this.detailFields, detail.at.hookEvent, bytes) : '',
+      message: topFields.first[top.at.message] === 0x7b ? this.message(bytes) : undefined,
     }
   }
 
-  function decodeStringOrJson(fields: Fields, key: number, bytes: Buffer): string {
-    if (fields.first[key] === 0x22) return stringOf(fields, key, bytes, previewCharacters)
+  /** The member with the record's own text, -1 if there is none. */
+  private textKey(): number {
+    const { first } = this.topFields
+    for (let i = 0; i < textKeys.length; i++) {
+      const key = textKeys[i] as number
+      if (first[key] !== 0 && first[key] !== 0x6e) return key
+    }
+    return -1
+  }
+
+  /** An error can be an object: its JSON is the text then. */
+  private textOf(key: number, bytes: Buffer): string {
+    const { first, start, end } = this.topFields
+    if (first[key] === 0x22) return stringOf(this.topFields, key, bytes, this.previewCharacters)
+    const from = start[key] as number
+    return cutAt(
+      bytes.toString('utf8', from, Math.min(end[key] as number, from + 3 * this.previewCharacters)),
+      this.previewCharacters,
+    )
+  }
+
+  private message(bytes: Buffer): RawMessage {
+    const { messageFields } = this
+    return {
+      role: this.name(messageFields, message.at.role, bytes),
+      id: this.name(messageFields, message.at.id, bytes),
+      model: this.name(messageFields, message.at.model, bytes),
+      stopReason: this.name(messageFields, message.at.stop_reason, bytes),
+      usage: messageFields.first[message.at.usage] === 0x7b ? usageOf(this.usageFields, bytes) : undefined,
+      blocks: this.content(bytes),
+    }
+  }
+
+  private content(bytes: Buffer): RawBlock[] | undefined {
+    const { messageFields, blocks, previewCharacters } = this
+    const first = messageFields.first[message.at.content]
+    if (first === 0x22) {
+      const text = stringOf(messageFields, message.at.content, bytes, previewCharacters)
+      return [{ ...emptyBlock, type: 'text', text, textBytes: this.lengthOf(messageFields, message.at.content) }]
+    }
+    if (first !== 0x5b) return undefined
+    const read: RawBlock[] = []
+    for (let i = 0; i < blocks.count; i++) read.push(this.block(blocks.at(i), bytes))
+    return read
+  }
+
+  private block({ fields, input: inputFields, parts }: Block, bytes: Buffer): RawBlock {
+    const { first } = fields
+    const textKey =
+      first[block.at.text] === 0x22
+        ? block.at.text
+        : first[block.at.thinking] === 0x22
+          ? block.at.thinking
+          : block.at.content
+    let text = ''
+    let textBytes = 0
+    if (first[textKey] === 0x22) {
+      text = stringOf(fields, textKey, bytes, this.previewCharacters)
+      textBytes = this.lengthOf(fields, textKey)
+    } else if (first[block.at.content] === 0x5b && parts.start >= 0) {
+      text = decodeString(bytes, parts.start, parts.end, this.previewCharacters)
+      textBytes = parts.bytes
+    }
+    const isCall = first[block.at.input] === 0x7b
+    const hashed = first[block.at.input] !== 0 ? block.at.input : block.at.content
+    return {
+      type: this.name(fields, block.at.type, bytes),
+      text,
+      textBytes,
+      id: this.name(fields, block.at.id, bytes),
+      name: this.name(fields, block.at.name, bytes),
+      target: isCall ? targetOf((key) => stringOf(inputFields, key, bytes, maxTargetLength)) : '',
+      skill: isCall ? this.name(inputFields, input.at.skill, bytes) : '',
+      toolUseId: this.name(fields, block.at.tool_use_id, bytes),
+      isError: isTrue(fields, block.at.is_error),
+      contentHash: first[hashed] === 0 ? '' : hashOf(fields, hashed, bytes),
+    }
+  }
+
+  private name(fields: Fields, key: number, bytes: Buffer): string {
+    if (fields.first[key] !== 0x22) return ''
+    return this.names.text(bytes, fields.start[key] as number, fields.end[key] as number)
+  }
+
+  private lengthOf(fields: Fields, key: number): number {
     const start = fields.start[key] as number
-    return bytes.toString('utf8', start, Math.min(fields.end[key] as number, start + previewCharacters))
+    const length = (fields.end[key] as number) - start
+    return this.missing === undefined ? length : length + (this.missing.get(start) ?? 0)
   }
-
-  return { skim }
 }
 
-export const emptyBlock: RawBlock = {
-  type: '',
-  text: '',
-  textBytes: 0,
-  id: '',
-  name: '',
-  target: '',
-  skill: '',
-  toolUseId: '',
-  isError: false,
-  contentHash: '',
-}
-
-function objectOrValue(fields: Fields, bytes: Buffer, i: number, end: number): number {
-  return bytes[i] === 0x7b ? readObject(fields, bytes, i, end) : skipValue(bytes, i, end)
-}
-
-/** Calls `visit` for each element of the array at `i`; it returns the index behind the element, or -1. */
-function eachElement(bytes: Buffer, i: number, visit: (at: number) => number): number {
-  i = skipSpace(bytes, i + 1)
-  if (bytes[i] === 0x5d) return i + 1
-  for (;;) {
-    const after = visit(i)
-    if (after < 0) return -1
-    i = skipSpace(bytes, after)
-    if (bytes[i] === 0x5d) return i + 1
-    if (bytes[i] !== 0x2c) return -1
-    i = skipSpace(bytes, i + 1)
-  }
+export function createSkimmer(previewCharacters: number): Skimmer {
+  return new LineSkimmer(previewCharacters)
 }
 
 function usageOf(fields: Fields, bytes: Buffer): TokenUsage {
@@ -362,24 +335,7 @@ function usageOf(fields: Fields, bytes: Buffer): TokenUsage {
 function hashOf(fields: Fields, key: number, bytes: Buffer): string {
   const start = fields.start[key] as number
   const end = fields.end[key] as number
-  return `${crc32(bytes.subarray(start, end)).toString(16)}.${(end - start).toString(16)}`
-}
-
-type Recent = Map<number, { readonly bytes: Buffer; readonly text: string }>
-
-function recentString(known: Recent, key: number, bytes: Buffer, start: number, end: number): string {
-  const last = known.get(key)
-  if (last !== undefined && sameBytes(last.bytes, bytes, start, end)) return last.text
-  const text = decodeString(bytes, start, end, maxNameLength)
-  if (end - start <= maxNameLength) known.set(key, { bytes: Buffer.from(bytes.subarray(start, end)), text })
-  return text
-}
-
-function sameBytes(known: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
-  const { length } = known
-  if (end - start !== length) return false
-  for (let i = length - 1; i >= 0; i--) if (known[i] !== bytes[start + i]) return false
-  return true
+  return `${crc32(bytes.subarray(start, end))}.${end - start}`
 }
 
 function names<const N extends readonly string[]>(...list: N) {

@@ -25,17 +25,22 @@ export const targetKeys = [
 /** UTF-16 units of a target. */
 export const maxTargetLength = 400
 
-/** `values` in the order of `targetKeys`, '' where the input has none. */
-export function targetOf(values: readonly string[]): string {
-  const [filePath, notebookPath, command, url, query, pattern, path, ...others] = values as string[]
-  if (filePath || notebookPath) return oneLine(filePath || (notebookPath as string))
-  if (command) return oneLine(command)
-  if (url) return oneLine(url)
-  if (query) return oneLine(query)
-  if (pattern) return oneLine(path ? `${pattern} in ${path}` : pattern)
-  return oneLine(path || (others.find((value) => value !== '') ?? ''))
+const pathKey = targetKeys.indexOf('path')
+const patternKey = targetKeys.indexOf('pattern')
+
+/** `member` gives the member of the input by its index in `targetKeys`, '' where there is none. */
+export function targetOf(member: (key: number) => string): string {
+  for (let key = 0; key < targetKeys.length; key++) {
+    const value = member(key)
+    if (value === '') continue
+    const path = key === patternKey ? member(pathKey) : ''
+    return oneLine(path === '' ? value : `${value} in ${path}`)
+  }
+  return ''
 }
 
+const severalSpaces = /\s+/g
+
 function oneLine(text: string): string {
-  return text.replace(/\s+/g, ' ').trim().slice(0, maxTargetLength)
+  return text.replace(severalSpaces, ' ').trim().slice(0, maxTargetLength)
 }

@@ -1,7 +1,8 @@
 /** ISO 8601 timestamps as clients write them: `2026-01-22T02:44:32.122Z`. */
-import { decodeString } from './json-bytes.ts'
+import { decodeString, equals } from './json-bytes.ts'
 
-let lastDay = ''
+/** The day of the last timestamp, as bytes, and when it began. */
+const lastDay = Buffer.alloc(10)
 let lastDayMs = Number.NaN
 
 /** Milliseconds since 1970; undefined if the string is no date. Equals Date.parse, ten times as fast on the usual form. */
@@ -9,9 +10,9 @@ export function parseTime(bytes: Buffer, start: number, end: number): number | u
   if (end - start === 24 && bytes[start + 23] === 0x5a && bytes[start + 10] === 0x54) {
     const ms = timeOfDay(bytes, start + 11)
     if (ms >= 0) {
-      const day = bytes.toString('latin1', start, start + 10)
-      if (day !== lastDay) {
-        lastDay = day
+      if (!equals(lastDay, bytes, start, start + 10)) {
+        bytes.copy(lastDay, 0, start, start + 10)
+        const day = lastDay.toString('latin1')
         lastDayMs = /^\d{4}-\d\d-\d\d$/.test(day) ? Date.parse(day) : Number.NaN
       }
       if (!Number.isNaN(lastDayMs)) return lastDayMs + ms

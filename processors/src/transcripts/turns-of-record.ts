@@ -1,6 +1,7 @@
 /** One record → its turns: who speaks, what it is, and what a failed call failed of. */
 import { apiErrorClass } from './api-errors.ts'
-import type { RawBlock, RawRecord } from './raw-record.ts'
+import { emptyBlock, type RawBlock, type RawRecord } from './raw-record.ts'
+import { Recent } from './recent.ts'
 import { type ToolErrorClass, toolErrorClass } from './tool-errors.ts'
 import type { Compaction, Turn, TurnKind, TurnRole } from './turn.ts'
 
@@ -32,10 +33,13 @@ const stateTypes = new Set([
   'result',
 ])
 
-/** Calls whose results may still come: beyond this many the oldest are forgotten. */
+/** Calls whose results may still come. */
 const maxOpenCalls = 10_000
 
-export interface TurnMaker {
+export class TurnMaker {
+  /** Name of the tool by the id of its call. */
+  private readonly openCalls = new Recent<string>(maxOpenCalls)
+
   /** Calls `onTurn` for the turns of the record, which have indexes from `index` on; returns the next index. */
   turns(
     record: RawRecord,
@@ -43,82 +47,49 @@ export interface TurnMaker {
     line: number,
     onTurn: (turn: Turn) => void,
     onUnknown: (type: string) => void,
-  ): number
-  badLine(index: number, line: number, text: string, textBytes: number): Turn
-}
-
-export function createTurnMaker(): TurnMaker {
-  /** Name of the tool by the id of its call. */
-  const openCalls = new Map<string, string>()
-
-  function open(id: string, name: string): void {
-    if (openCalls.size >= maxOpenCalls) {
-      for (const oldest of openCalls.keys()) {
-        openCalls.delete(oldest)
-        break
-      }
-    }
-    openCalls.set(id, name)
-  }
-
-  function turnOfBlock(record: RawRecord, of: RawBlock, kind: TurnKind, index: number, line: number, at: number): Turn {
-    const toolUseId = of.toolUseId || of.id
-    let toolName = of.name
-    if (kind === 'tool_use') open(of.id, of.name)
-    else if (kind === 'tool_result') toolName = openCalls.get(of.toolUseId) ?? ''
-    return {
-      ...turnOf(record, kind, index, line, at, of.text, of.textBytes),
-      toolName,
-      toolUseId: kind === 'tool_use' || kind === 'tool_result' ? toolUseId : '',
-      isError: of.isError || kind === 'api_error',
-      errorClass: errorClassOf(record, of, kind, toolName),
-      target: of.target,
-      contentHash: of.contentHash,
-      skill: of.skill || record.attributionSkill,
-      mcpServer: mcpServerOf(toolName) || record.attributionMcpServer,
-    }
-  }
-
-  function turns(
-    record: RawRecord,
-    index: number,
-    line: number,
-    onTurn: (turn: Turn) => void,
-    onUnknown: (type: string) => void,
   ): number {
-    const { message } = record
-    const speaks = record.type === 'user' || record.type === 'assistant'
+    const { type, message } = record
+    const speaks = type === 'user' || type === 'assistant'
     const blocks = speaks ? message?.blocks : undefined
     if (blocks === undefined || blocks.length === 0) {
       const kind = speaks ? (record.isApiErrorMessage ? 'api_error' : 'note') : kindOfRecord(record)
-      if (kind === 'unknown') onUnknown(record.type === 'system' ? 'system' : record.type || '(none)')
-      const turn = turnOf(record, kind, index, line, 0, record.text, record.textBytes)
-      const isError = kind === 'api_error'
-      onTurn(isError ? { ...turn, isError, errorClass: apiErrorClass(record.text, record.apiErrorStatus) } : turn)
+      if (kind === 'unknown') onUnknown(type || '(none)')
+      const { text, textBytes } = record
+      onTurn(turnOf(record, { ...emptyBlock, text, textBytes }, kind, index, line, 0, '', ''))
       return index + 1
     }
-    for (const [at, block] of blocks.entries()) {
-      const kind = record.type === 'user' ? kindOfUserBlock(record, block) : kindOfAssistantBlock(record, block)
-      if (kind === 'unknown') onUnknown(`${record.type}/${block.type || '(none)'}`)
-      onTurn(turnOfBlock(record, block, kind, index++, line, at))
+    for (let at = 0; at < blocks.length; at++) {
+      const block = blocks[at] as RawBlock
+      const kind = type === 'user' ? kindOfUserBlock(record, block) : kindOfAssistantBlock(record, block)
+      if (kind === 'unknown') onUnknown(`${type}/${block.type || '(none)'}`)
+      onTurn(this.turnOfBlock(record, block, kind, index + at, line, at))
     }
-    return index
+    return index + blocks.length
   }
 
-  return {
-    turns,
-    badLine: (index, line, text, textBytes) => turnOf(nothing, 'bad_line', index, line, 0, text, textBytes),
+  private turnOfBlock(record: RawRecord, of: RawBlock, kind: TurnKind, index: number, line: number, at: number): Turn {
+    if (kind === 'tool_use') {
+      this.openCalls.set(of.id, of.name)
+      return turnOf(record, of, kind, index, line, at, of.name, of.id)
+    }
+    if (kind !== 'tool_result') return turnOf(record, of, kind, index, line, at, '', '')
+    return turnOf(record, of, kind, index, line, at, this.openCalls.get(of.toolUseId) ?? '', of.toolUseId)
   }
+}
+
+export function badLine(index: number, line: number, text: string, textBytes: number): Turn {
+  return turnOf(nothing, { ...emptyBlock, text, textBytes }, 'bad_line', index, line, 0, '', '')
 }
 
 function turnOf(
   record: RawRecord,
+  of: RawBlock,
   kind: TurnKind,
   index: number,
   line: number,
   block: number,
-  text: string,
-  textBytes: number,
+  toolName: string,
+  toolUseId: string,
 ): Turn {
   const { message } = record
   return {
@@ -132,25 +103,25 @@ function turnOf(
     timeMs: record.timeMs,
     role: roleOf(record),
     kind,
-    toolName: '',
-    toolUseId: '',
-    isError: false,
-    errorClass: '',
-    model: message?.model ?? '',
-    messageId: message?.id ?? '',
+    toolName,
+    toolUseId,
+    isError: of.isError || kind === 'api_error',
+    errorClass: errorClassOf(record, of, kind, toolName),
+    model: message === undefined ? '' : message.model,
+    messageId: message === undefined ? '' : message.id,
     requestId: record.requestId,
-    stopReason: message?.stopReason ?? '',
-    usage: message?.usage,
+    stopReason: message === undefined ? '' : message.stopReason,
+    usage: message === undefined ? undefined : message.usage,
     costUsd: record.costUsd,
-    text,
-    textBytes,
-    target: kind === 'progress' || kind === 'attachment' ? record.hookEvent : '',
-    contentHash: '',
+    text: of.text,
+    textBytes: of.textBytes,
+    target: kind === 'progress' || kind === 'attachment' ? record.hookEvent : of.target,
+    contentHash: of.contentHash,
     isSidechain: record.isSidechain,
     isMeta: record.isMeta,
     agentId: record.agentId,
-    skill: record.attributionSkill,
-    mcpServer: record.attributionMcpServer,
+    skill: of.skill || record.attributionSkill,
+    mcpServer: mcpServerOf(toolName) || record.attributionMcpServer,
     cwd: record.cwd,
     gitBranch: record.gitBranch,
     clientVersion: record.version,
@@ -250,7 +221,8 @@ const clientTexts =
   /^\s*(?:<(?:local-command-caveat|system-reminder|task-notification|teammate-message|bash-notification|agent-notification|user-prompt-submit-hook|ide_opened_file|ide_selection)\b|Caveat: The messages below were generated|Operation stopped by hook:|Stop hook feedback:|Base directory for this skill:)/
 
 function errorClassOf(record: RawRecord, of: RawBlock, kind: TurnKind, toolName: string): string {
-  if (kind === 'api_error') return apiErrorClass(`${record.text}\n${of.text}`, record.apiErrorStatus)
+  if (kind === 'api_error')
+    return apiErrorClass(of.text === record.text ? of.text : `${record.text}\n${of.text}`, record.apiErrorStatus)
   if (kind !== 'tool_result' || !of.isError) return ''
   const errorClass: ToolErrorClass = toolErrorClass(toolName, of.text)
   return errorClass
