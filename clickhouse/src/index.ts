@@ -54,6 +54,7 @@ export type {
   TimelinePage,
   TimelineRow,
 } from './queries/types.ts'
+export { createKeyedHash, emptyPrefix, extendPrefix, prefixesAt, startLine } from './sessions/prefix-hash.ts'
 export {
   type Fork,
   fetchForks,

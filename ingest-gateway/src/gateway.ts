@@ -19,6 +19,8 @@ import { createRecentRequests } from './recent-requests.ts'
 import { createRedaction } from './redact/redactor.ts'
 import { loadRules, noRules } from './redact/rules.ts'
 import { createRequestHash } from './request-hash.ts'
+import { openSessions } from './sessions/sessions.ts'
+import type { SessionLimits } from './sessions/upload.ts'
 import { openSpool } from './spool/spool.ts'
 import { openTls } from './tls.ts'
 import { startWriter } from './writer/writer.ts'
@@ -40,6 +42,7 @@ export interface GatewayOptions {
         | 'tenantRecordsPerSecond'
         | 'tenantBytesPerSecond'
         | 'spoolMaxBytes'
+        | 'sessionsDir'
       >
     >
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
@@ -57,6 +60,7 @@ export interface GatewayOptions {
   readonly arriveWithinMs?: number
   /** Milliseconds between two looks at the files of TLS. */
   readonly tlsEveryMs?: number
+  readonly sessionLimits?: Partial<SessionLimits>
 }
 
 export interface Gateway {
@@ -72,6 +76,8 @@ export interface Gateway {
 
 /** The insert under way gets this long when the gateway stops; its segment stays on disk if that is too short. */
 const drainMs = 8_000
+/** Transcripts that were cut when the gateway stops get this long to be stored as far as they came. */
+const sessionsMs = 3_000
 /** On loopback the start waits this long for the list of keys; until it is there, clients with a key are told to come again. */
 const keysWaitMs = 1_000
 /** Requests of the largest size that may be in memory at once; usual ones are a thousandth of it. */
@@ -139,15 +145,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const recognitionKey = loadKeyFile(path.join(directory, 'request-hash.key'), 16)
   const eventIds = createEventIds({ key: recognitionKey })
   for (const ids of spool.recoveredIds) eventIds.restore(ids)
+  const redactionKey = loadKeyFile(config.redactionKeyFile ?? path.join(config.dataDir, 'redaction.key'), 32)
+  const redaction = createRedaction(rules, redactionKey)
   const ingest = createIngest({
     spool,
     recent,
     eventIds,
     hashOf: createRequestHash(recognitionKey),
-    redaction: createRedaction(
-      rules,
-      loadKeyFile(config.redactionKeyFile ?? path.join(config.dataDir, 'redaction.key'), 32),
-    ),
+    redaction,
     ruleSet: rules.hash,
     nowNs,
   })
@@ -184,6 +189,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         redactionRules: rules.size,
         ...(rules.size === 0 ? {} : { redactionRuleSet: Buffer.from(rules.hash).toString('hex') }),
         notStored: { ...listener.notStored },
+        sessionUploads: sessions.route.underWay(),
+        ...(sessions.failure() === undefined ? {} : { sessionsFailure: sessions.failure() }),
         ...keyReport(ring),
       },
     }
@@ -191,6 +198,19 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
   const limits = { maxBodyBytes: config.maxBodyBytes, maxDecodedBytes: config.maxDecodedBytes }
   const budget = createByteBudget(requestsInMemory * config.maxDecodedBytes)
+  const sessions = openSessions({
+    clickhouseUrl,
+    redaction,
+    redactionRules: rules.size === 0 ? 'off' : Buffer.from(rules.hash).toString('hex'),
+    redactionKey,
+    gate,
+    budget,
+    metrics,
+    deliver: async (request, tenant) => void (await ingest.logs(request, 'json', tenant)),
+    directory: config.sessionsDir,
+    limits: options.sessionLimits,
+    log: warn,
+  })
   const { host } = config
   const listener = await listen({
     host,
@@ -201,6 +221,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     budget,
     gate,
     ingest,
+    sessions: sessions.route,
     health,
     metrics,
     log,
@@ -227,6 +248,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   })
 
   async function giveUp(error: unknown): Promise<never> {
+    await sessions.stop(0)
     await spool.close()
     await writer.stop()
     await client.close()
@@ -253,7 +275,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   async function stop(): Promise<void> {
     tls?.stop()
     await pulse?.stop()
-    await Promise.all([listener.close(), grpc.close()])
+    await Promise.all([listener.close(), grpc.close(), sessions.stop(sessionsMs)])
     await spool.close()
     const drained = writer.stop()
     await Promise.race([drained, new Promise((resolve) => setTimeout(resolve, drainMs).unref())])

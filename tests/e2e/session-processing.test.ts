@@ -7,7 +7,7 @@ import { type ClickHouseClient, createAgnesClient } from '@agnes/clickhouse'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RunningAgnes, startAgnes } from '../support/agnes.ts'
 import { insertEvents } from '../support/events.ts'
-import { storeSession, transcript } from '../support/sessions.ts'
+import { storeSession, transcript } from '../support/stored-sessions.ts'
 
 const dataDir = mkdtempSync(path.join(tmpdir(), 'agnes-sessions-'))
 let agnes: RunningAgnes

@@ -1,146 +1,104 @@
-/** Transcripts in the tables, as the gateway leaves them; and records of Claude Code to make them of. */
-import { createHash } from 'node:crypto'
-import { type ClickHouseClient, insertSessionFiles, insertSessionLines, mainVersion } from '@agnes/clickhouse'
+/** A gateway with a real engine behind it, and transcripts to send to it. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { fetchSessionFiles, migrate, readSessionLines } from '@agnes/clickhouse'
+import { type Gateway, type GatewayOptions, startGateway } from '../../ingest-gateway/src/gateway.ts'
+import { startTestEngine, type TestEngine } from './engine.ts'
 
-export interface StoredSession {
-  readonly tenant: string
-  readonly user?: string
-  readonly file: string
-  readonly lines: readonly string[]
-  /** Lines before it are there already. */
-  readonly fromLine?: number
-  readonly version?: string
-  readonly firstReceivedAt?: Date
-  readonly receivedAt?: Date
+export interface SessionGateway extends Gateway {
+  readonly logged: readonly string[]
+  readonly dataDir: string
 }
 
-export const firstSeen = new Date('2026-11-20T10:00:00.000Z')
-
-/** Stores lines from one on, and says that the file has them. */
-export async function storeSession(client: ClickHouseClient, session: StoredSession): Promise<void> {
-  const { tenant, user = 'anna', file, lines, fromLine = 1, version = mainVersion } = session
-  const firstReceivedAt = session.firstReceivedAt ?? firstSeen
-  const receivedAt = session.receivedAt ?? new Date(firstReceivedAt.getTime() + lines.length * 1000)
-  const hashes = [Buffer.alloc(16)]
-  for (const line of lines) {
-    const hash = createHash('sha256').update(hashes.at(-1) as Buffer)
-    hashes.push(hash.update(line).digest().subarray(0, 16))
-  }
-  const key = { tenant, user, file }
-  await insertSessionLines(client, {
-    key,
-    fromLine,
-    parent: fromLine === 1 ? undefined : hashes[fromLine - 1],
-    lines: lines.slice(fromLine - 1).map((line, i) => ({
-      hash: hashes[fromLine + i] as Buffer,
-      line: Buffer.from(line),
-      redactions: [],
-    })),
-    redactionRules: 'off',
-    firstReceivedAt,
-    receivedAt,
-  })
-  await insertSessionFiles(client, [
-    {
-      ...key,
-      version,
-      lines: lines.length,
-      bytes: lines.reduce((sum, line) => sum + Buffer.byteLength(line) + 1, 0),
-      fileHash: (hashes.at(-1) as Buffer).toString('hex'),
-      parentLines: 0,
-      parentHash: '',
-      firstReceivedAt,
-      receivedAt,
-      redactions: 0,
-      source: 'upload',
-    },
-  ])
+export interface SessionGatewayOptions
+  extends Partial<
+    Pick<GatewayOptions, 'needsKeys' | 'sessionLimits' | 'clickhouseUrl' | 'heartbeatMs' | 'arriveWithinMs'>
+  > {
+  readonly config?: Partial<GatewayOptions['config']>
 }
 
-/** Writes the records of one session, a second apart. */
-export function transcript(sessionId: string, startedAt: Date) {
-  const lines: string[] = []
-  let seconds = 0
-  let last: string | null = null
-  const add = (type: string, uuid: string, more: Record<string, unknown>): void => {
-    lines.push(
-      JSON.stringify({
-        parentUuid: last,
-        isSidechain: false,
-        userType: 'external',
-        cwd: '/home/anna/shop',
-        sessionId,
-        version: '2.1.214',
-        gitBranch: 'main',
-        type,
-        ...more,
-        uuid,
-        timestamp: new Date(startedAt.getTime() + seconds++ * 1000).toISOString(),
-      }),
-    )
-    last = uuid
+export interface SessionStand {
+  readonly engine: TestEngine
+  /** Another gateway on the same engine; stopped by `stop`. */
+  gateway(options?: SessionGatewayOptions): Promise<SessionGateway>
+  /** Contents by version, as they are listed: what users see. */
+  stored(tenant: string, user: string, file: string): Promise<Record<string, string>>
+  stop(): Promise<void>
+}
+
+export async function startSessionStand(): Promise<SessionStand> {
+  const engine = await startTestEngine()
+  await migrate(engine.client)
+  const ends: (() => Promise<void>)[] = []
+
+  async function gateway({ config, clickhouseUrl = engine.url, ...options }: SessionGatewayOptions = {}) {
+    const dataDir = await mkdtemp(path.join(tmpdir(), 'agnes-sessions-'))
+    const logged: string[] = []
+    const started = await startGateway({
+      config: {
+        dataDir,
+        host: '127.0.0.1',
+        otlpPort: 0,
+        otlpGrpcPort: 0,
+        maxBodyBytes: 8 * 1024 * 1024,
+        maxDecodedBytes: 64 * 1024 * 1024,
+        clickhouseUrl: undefined,
+        ...config,
+      },
+      clickhouseUrl,
+      heartbeatMs: 0,
+      log: (line) => logged.push(line),
+      ...options,
+    })
+    ends.push(async () => {
+      await started.stop()
+      await rm(dataDir, { recursive: true, force: true })
+    })
+    return { ...started, logged, dataDir }
   }
-  const id = (): string => `${sessionId}-${lines.length}`
-  const usageOf = (output: number) => ({
-    input_tokens: 10,
-    output_tokens: output,
-    cache_read_input_tokens: 100,
-    cache_creation_input_tokens: 1,
-  })
-  const writer = {
-    lines,
-    /** Goes on that much later. */
-    wait(more: number) {
-      seconds += more
-      return writer
-    },
-    prompt(text: string) {
-      add('user', id(), { message: { role: 'user', content: text } })
-      return writer
-    },
-    /** One line of an API message; several lines may share a message. */
-    says(messageId: string, text: string, outputTokens = 5) {
-      const message = {
-        id: messageId,
-        type: 'message',
-        role: 'assistant',
-        model: 'claude-opus-4-5',
-        content: [{ type: 'text', text }],
-        stop_reason: null,
-        usage: usageOf(outputTokens),
-      }
-      add('assistant', id(), { requestId: `req_${messageId}`, message })
-      return writer
-    },
-    calls(
-      messageId: string,
-      toolUseId: string,
-      name: string,
-      input: Record<string, unknown> = { command: 'ls' },
-      outputTokens = 7,
-    ) {
-      const message = {
-        id: messageId,
-        type: 'message',
-        role: 'assistant',
-        model: 'claude-opus-4-5',
-        content: [{ type: 'tool_use', id: toolUseId, name, input }],
-        stop_reason: 'tool_use',
-        usage: usageOf(outputTokens),
-      }
-      add('assistant', id(), { requestId: `req_${messageId}`, message })
-      return writer
-    },
-    result(toolUseId: string, text: string, isError = false) {
-      const block = {
-        type: 'tool_result',
-        tool_use_id: toolUseId,
-        content: text,
-        ...(isError ? { is_error: true } : {}),
-      }
-      add('user', id(), { message: { role: 'user', content: [block] } })
-      return writer
+
+  async function stored(tenant: string, user: string, file: string): Promise<Record<string, string>> {
+    const key = { tenant, user, file }
+    const listed = await engine.client.query({
+      query: `SELECT version FROM current_session_files
+        WHERE tenant = {tenant:String} AND user_name = {user:String} AND session_file = {file:String}`,
+      query_params: key,
+      format: 'JSONEachRow',
+    })
+    const contents: Record<string, string> = {}
+    for (const { version } of await listed.json<{ version: string }>()) {
+      const chunks: Buffer[] = []
+      for await (const chunk of readSessionLines(engine.client, { ...key, version })) chunks.push(chunk)
+      contents[version] = Buffer.concat(chunks).toString()
+      const [row] = (await fetchSessionFiles(engine.client, key)).filter((file) => file.version === version)
+      if (row?.lines !== contents[version].split('\n').length - 1) throw new Error(`${version} has another line count`)
+    }
+    return contents
+  }
+
+  return {
+    engine,
+    gateway,
+    stored,
+    async stop() {
+      for (const end of ends.splice(0).reverse()) await end()
+      await engine.stop()
     },
   }
-  return writer
+}
+
+/** Lines of a made-up transcript. */
+export function transcript(lines: number, from = 0): string {
+  return Array.from({ length: lines }, (_, i) => `${JSON.stringify(record(from + i))}\n`).join('')
+}
+
+function record(i: number) {
+  return {
+    type: i % 2 === 0 ? 'user' : 'assistant',
+    sessionId: '3f0c8a1b-0000-4000-8000-000000000000',
+    uuid: `uuid-${i}`,
+    timestamp: new Date(Date.UTC(2026, 10, 20, 9, 0, i)).toISOString(),
+    message: { role: i % 2 === 0 ? 'user' : 'assistant', content: `what was said in turn ${i} "quoted" \\ žluť 🙂` },
+  }
 }

@@ -10,6 +10,7 @@ import { registerHealth } from './health.ts'
 import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
 import { registerProcessors } from './processors.ts'
+import { registerPush } from './push.ts'
 import { registerRunProcessor } from './run-processor.ts'
 import { registerSessions } from './sessions.ts'
 import { registerSpool } from './spool.ts'
@@ -23,6 +24,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerActivity,
   registerSessions,
   registerSql,
+  registerPush,
   registerDemo,
   registerKeys,
   registerTenants,
