@@ -132,6 +132,40 @@ describe('killed after any insert', () => {
   })
 })
 
+test('growing bit by bit, in any order, ends where all at once does', { timeout: 120_000 }, async () => {
+  // A resumed session begins with a copy of the other; both go on, and over midnight.
+  const resumed = [
+    ...whole.slice(0, 5),
+    ...transcript('s-2', new Date('2026-11-20T23:59:58Z')).prompt('go on').says('m7', 'a', 1).says('m7', 'b', 6).lines,
+  ]
+  const [atOnce, bitByBit] = [randomUUID(), randomUUID()]
+  await storeSession(client, { tenant: atOnce, file: 's-1', lines: whole })
+  await storeSession(client, { tenant: atOnce, file: 's-2', lines: resumed })
+  const steps: readonly [file: string, lines: readonly string[], from: number, to: number][] = [
+    ['s-2', resumed, 1, 6],
+    ['s-1', whole, 1, 2],
+    ['s-1', whole, 3, whole.length],
+    ['s-2', resumed, 7, resumed.length],
+  ]
+  for (const [file, lines, fromLine, to] of steps) {
+    await storeSession(client, { tenant: bitByBit, file, lines: lines.slice(0, to), fromLine })
+    await runAll()
+  }
+  expect(await read(bitByBit)).toEqual(await read(atOnce))
+  const days = (await read(atOnce)).usage as {
+    day: string
+    dimension: string
+    messages: number
+    output_tokens: string
+  }[]
+  expect(
+    days.flatMap((row) => (row.dimension === 'total' ? [[row.day, row.messages, Number(row.output_tokens)]] : [])),
+  ).toEqual([
+    ['2026-11-20', 2, 15],
+    ['2026-11-21', 3, 14],
+  ])
+})
+
 describe('two at once', () => {
   test('a process that was paused before it wrote does not undo what came after it', { timeout: 120_000 }, async () => {
     for (const processor of processors) {
