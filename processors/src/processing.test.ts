@@ -1,13 +1,16 @@
 /** Sessions from their lines to what people read, through the real engine. */
 import { randomUUID } from 'node:crypto'
 import { type ClickHouseClient, migrate } from '@agnes/clickhouse'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { startTestEngine, type TestEngine } from '../../tests/support/engine.ts'
 import { insertEvents } from '../../tests/support/events.ts'
 import { storeSession, transcript } from '../../tests/support/stored-sessions.ts'
 import { realClock } from './clock.ts'
 import { processors } from './registry.ts'
 import { runDue } from './run.ts'
+
+// Each processes sessions several times, by some twenty questions to the engine.
+vi.setConfig({ testTimeout: 120_000 })
 
 let engine: TestEngine
 let client: ClickHouseClient

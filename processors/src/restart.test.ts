@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { type ClickHouseClient, migrate } from '@agnes/clickhouse'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { startTestEngine, type TestEngine } from '../../tests/support/engine.ts'
 import { storeSession, transcript } from '../../tests/support/stored-sessions.ts'
 import { createTestClock } from '../../tests/support/test-clock.ts'
@@ -13,6 +13,9 @@ import type { Processor } from './processor.ts'
 import { processors } from './registry.ts'
 import { type RunTotals, runDue, type SessionRun } from './run.ts'
 import { startScheduler } from './scheduler.ts'
+
+// Each processes sessions several times, by some twenty questions to the engine.
+vi.setConfig({ testTimeout: 120_000 })
 
 let engine: TestEngine
 let client: ClickHouseClient
