@@ -190,6 +190,17 @@ export const variables = {
 
 export type VariableName = keyof typeof variables
 
+/** Not one variable but as many as there are processors; which these are, their room knows. */
+export const processorInterval = {
+  pattern: /^AGNES_PROCESSOR_([A-Z0-9]+(?:_[A-Z0-9]+)*)_INTERVAL$/,
+  /** As the reference shows it. */
+  name: 'AGNES_PROCESSOR_<NAME>_INTERVAL',
+  schema: z.coerce.number({ error: 'must be a whole number of seconds' }).int().min(0).max(604_800),
+  default: undefined,
+  description:
+    'Seconds between two runs of a processor, at most a week; 0 switches it off. Unset: `TRANSCRIPTS` 600, `FAILURE_SCAN` 900, `USAGE` 600 (docs/processors.md).',
+} as const satisfies Variable & { readonly pattern: RegExp; readonly name: string }
+
 /** Absolute paths of PEM files. */
 export interface TlsFiles {
   readonly certFile: string
@@ -224,4 +235,6 @@ export interface Config {
   readonly sessionsDir: string | undefined
   readonly pushUrl: string | undefined
   readonly pushKey: string | undefined
+  /** Seconds by name of the processor in lower case, where one is set; 0 = off. */
+  readonly processorIntervals: Readonly<Record<string, number>>
 }
