@@ -1,7 +1,8 @@
-/** `npm run bench [transcode|gateway|ingest|query|up …]`: all of them without arguments. */
+/** `npm run bench [transcode|gateway|ingest|query|scan|up …]`: all of them without arguments. */
 import { benchGateway } from './gateway.ts'
 import { benchIngest } from './ingest.ts'
 import { benchQuery } from './query.ts'
+import { benchScan } from './scan.ts'
 import { benchTranscode } from './transcode.ts'
 import { benchUp } from './up.ts'
 
@@ -10,6 +11,7 @@ const benches: Readonly<Record<string, () => void | Promise<void>>> = {
   gateway: benchGateway,
   ingest: benchIngest,
   query: benchQuery,
+  scan: benchScan,
   up: benchUp,
 }
 

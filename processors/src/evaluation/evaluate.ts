@@ -48,8 +48,8 @@ export interface Disagreement {
 export interface Evaluation {
   readonly files: readonly ScannedFile[]
   readonly bytes: number
-  /** CPU time of reading and scanning, of this process. */
-  readonly cpuMs: number
+  /** Of reading and scanning, in CPU time, once the code is warm: a small folder is scanned several times for it. */
+  readonly megabytesPerSecond: number
   /** Number of findings and of sessions with one, by `type.class`. */
   readonly counts: ReadonlyMap<string, { findings: number; sessions: number }>
   readonly labelledFiles: number
@@ -65,22 +65,37 @@ export async function evaluateFolder(folder: string): Promise<Evaluation> {
     .filter((entry) => entry.isFile() && entry.name.endsWith('.jsonl') && entry.name !== labelsFile)
     .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)))
     .sort()
-  const before = process.cpuUsage()
-  const files: ScannedFile[] = []
-  for (const file of paths) files.push(await scanFile(folder, file))
-  const { user, system } = process.cpuUsage(before)
+  let pass = await scanFiles(folder, paths)
+  const { files } = pass
+  for (let spentMs = pass.cpuMs; spentMs < warmMs && files.length > 0; spentMs += pass.cpuMs) {
+    pass = await scanFiles(folder, paths)
+  }
+  const bytes = files.reduce((sum, { summary }) => sum + summary.bytes, 0)
 
   const labels = await readLabels(path.join(folder, labelsFile))
   const { scores, disagreements } = score(files, labels)
   return {
     files,
-    bytes: files.reduce((sum, { summary }) => sum + summary.bytes, 0),
-    cpuMs: (user + system) / 1_000,
+    bytes,
+    megabytesPerSecond: bytes / 1e3 / Math.max(pass.cpuMs, 0.001),
     counts: countsOf(files),
     labelledFiles: new Set(labels.map(({ file }) => file)).size,
     scores,
     disagreements,
   }
+}
+
+const warmMs = 2_000
+
+async function scanFiles(
+  folder: string,
+  paths: readonly string[],
+): Promise<{ readonly files: readonly ScannedFile[]; readonly cpuMs: number }> {
+  const before = process.cpuUsage()
+  const files: ScannedFile[] = []
+  for (const file of paths) files.push(await scanFile(folder, file))
+  const { user, system } = process.cpuUsage(before)
+  return { files, cpuMs: (user + system) / 1_000 }
 }
 
 async function scanFile(folder: string, file: string): Promise<ScannedFile> {

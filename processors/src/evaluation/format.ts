@@ -4,7 +4,7 @@ import type { Evaluation } from './evaluate.ts'
 export function formatEvaluation({
   files,
   bytes,
-  cpuMs,
+  megabytesPerSecond,
   counts,
   labelledFiles,
   scores,
@@ -20,7 +20,7 @@ export function formatEvaluation({
   }
   const out = [
     `${files.length} transcripts, ${(bytes / 1e6).toFixed(1)} MB, ${sum(({ summary }) => summary.lines)} lines, ${sum(({ summary }) => summary.turns)} turns`,
-    `${(bytes / 1e3 / Math.max(cpuMs, 1)).toFixed(0)} MB/s on one core (${(cpuMs / 1e3).toFixed(2)} s)`,
+    `${megabytesPerSecond.toFixed(0)} MB/s of CPU time`,
     `${sum(({ summary }) => summary.badLines)} bad lines; unknown types: ${[...unknown].map(([type, count]) => `${type} ${count}`).join(', ') || 'none'}`,
     `${clean} transcripts without a finding above info`,
     '',

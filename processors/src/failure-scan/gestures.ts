@@ -74,5 +74,5 @@ export class Gestures {
 
 /** What the person typed, where they did. */
 function reasonOf(text: string): string {
-  return /\bthe user said:\s*([\s\S]*)$/i.exec(text)?.[1]?.trim() ?? ''
+  return /\b(?:the user said|following reason for the rejection):\s*([\s\S]*)$/i.exec(text)?.[1]?.trim() ?? ''
 }

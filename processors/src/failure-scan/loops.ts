@@ -12,7 +12,8 @@ import type { Place } from './scan.ts'
 /** So many outcomes of a chain are looked back on. */
 const windowSize = 12
 const repeats = 3
-const repeatsOnOtherTargets = 4
+/** Looking for a file under several names, or writing several unread, is a mistake made again, not yet a loop. */
+const repeatsOnOtherFiles = 4
 const maxChains = 500
 const maxSidechainUuids = 20_000
 
@@ -55,9 +56,12 @@ export class Loops {
 
   private answered(call: Turn, result: Turn, chain: Chain): void {
     const { outcomes } = chain
-    const isChange = !result.isError && !readOnlyTools.has(call.toolName)
+    // What came out as before changed nothing: calls that take turns are a loop too.
+    const isRepeated = outcomes.some((before) => isSameCall(before.call, call) && isSameResult(before.result, result))
+    const isChange = !result.isError && !readOnlyTools.has(call.toolName) && !isRepeated
     outcomes.push({ call, result, signature: result.isError ? signatureOf(result.text) : '', isChange })
     if (outcomes.length > windowSize) outcomes.shift()
+    if (isChange) chain.reported.delete('loop.same_result')
     if (result.isError) this.failed(chain)
     else this.repeated(chain)
   }
@@ -68,14 +72,17 @@ export class Loops {
     if (sameCall >= repeats) this.report('loop.same_call', last, chain, `${sameCall} times`)
     else if (isTelling(last.signature)) {
       const sameError = countSameError(chain.outcomes, last)
-      if (sameError >= repeatsOnOtherTargets) this.report('loop.same_error', last, chain, `${sameError} times`)
+      if (sameError >= (fileTools.has(last.call.toolName) ? repeatsOnOtherFiles : repeats))
+        this.report('loop.same_error', last, chain, `${sameError} times`)
     }
   }
 
   private repeated(chain: Chain): void {
     const last = chain.outcomes[chain.outcomes.length - 1] as Outcome
     const count = countSameResult(chain.outcomes, last)
-    if (count >= repeats) this.report('loop.same_result', last, chain, `${count} times with the same result`)
+    // Calls that take turns are one loop, until something changes.
+    if (count < repeats || chain.reported.has('loop.same_result')) return
+    this.report('loop.same_result', last, chain, `${count} times with the same result`)
   }
 
   private report(rule: LoopRule, { call, result, signature }: Outcome, { reported }: Chain, times: string): void {
@@ -85,6 +92,7 @@ export class Loops {
     if ((rule !== 'loop.same_error' && reported.has(callKey)) || (signature !== '' && reported.has(errorKey))) return
     if (reported.size > 200) reported.clear()
     reported.add(callKey)
+    if (rule === 'loop.same_result') reported.add(rule)
     if (signature !== '') reported.add(errorKey)
     const about = call.target === '' ? call.toolName : `${call.toolName}: ${call.target.slice(0, 120)}`
     this.add({ turn: result, rule, excerpt: `${about} — ${times} — ${result.text}` })
@@ -114,15 +122,16 @@ export class Loops {
  * was made: calls made at once have not seen each other fail. A line that stands twice in the file counts once.
  */
 
-/** The same call, or one on the same target, that failed alike. */
+/** The same call, or one on the same target, that failed alike; on the same file, however it failed. */
 function countSameCall(outcomes: readonly Outcome[], last: Outcome): number {
-  const { toolName, target, contentHash } = last.call
+  const { toolName, target } = last.call
+  const isFile = fileTools.has(toolName)
   const counted = [last.call.toolUseId]
   let changed = false
   let next = last
   for (let i = outcomes.length - 2; i >= 0; i--) {
     const before = outcomes[i] as Outcome
-    const isCall = before.call.toolName === toolName && before.call.contentHash === contentHash
+    const isCall = isSameCall(before.call, last.call)
     if (!isCall && !(before.call.toolName === toolName && target !== '' && before.call.target === target)) {
       changed ||= before.isChange
       continue
@@ -131,7 +140,7 @@ function countSameCall(outcomes: readonly Outcome[], last: Outcome): number {
     const isSameError = before.signature === last.signature
     // What was changed between may have been the next step: then only the very same failure is a repetition.
     if (changed && !(isSameError && Math.abs(before.result.textBytes - last.result.textBytes) <= 16)) break
-    if ((!isCall && !isSameError) || !wasSeen(before, next, counted)) continue
+    if ((!isCall && !isSameError && !isFile) || !wasSeen(before, next, counted)) continue
     counted.push(before.call.toolUseId)
     next = before
   }
@@ -160,16 +169,24 @@ function countSameResult(outcomes: readonly Outcome[], last: Outcome): number {
   let next = last
   for (let i = outcomes.length - 2; i >= 0; i--) {
     const before = outcomes[i] as Outcome
-    if (before.call.contentHash !== last.call.contentHash || before.call.toolName !== last.call.toolName) {
+    if (!isSameCall(before.call, last.call)) {
       if (before.isChange) break
       continue
     }
-    if (before.result.isError || before.result.contentHash !== last.result.contentHash) break
+    if (!isSameResult(before.result, last.result)) break
     if (!wasSeen(before, next, counted)) continue
     counted.push(before.call.toolUseId)
     next = before
   }
   return counted.length
+}
+
+function isSameCall(one: Turn, other: Turn): boolean {
+  return one.contentHash === other.contentHash && one.toolName === other.toolName
+}
+
+function isSameResult(one: Turn, other: Turn): boolean {
+  return one.contentHash === other.contentHash && one.isError === other.isError
 }
 
 function wasSeen(before: Outcome, next: Outcome, counted: readonly string[]): boolean {
@@ -178,6 +195,8 @@ function wasSeen(before: Outcome, next: Outcome, counted: readonly string[]): bo
 
 /** A person's no, an echo of another failure: nothing the model was told about the call. */
 const noOutcome = new Set(['user_rejected', 'plan_rejected', 'interrupted', 'cancelled'])
+
+const fileTools = new Set(['Read', 'Edit', 'MultiEdit', 'Write', 'NotebookEdit'])
 
 const readOnlyTools = new Set([
   'Read',

@@ -126,7 +126,7 @@ export const rules = [
     name: 'loop.same_call',
     version: 1,
     severity: 'warning',
-    explain: 'The same call, or one on the same target, failed three times in the same way without a success between.',
+    explain: 'The same call failed three times alike, or calls on the same file did, without a success between.',
     advice:
       'Look at what Claude could not know: name the right command or file in CLAUDE.md or in the tool’s description.',
   },
@@ -134,7 +134,8 @@ export const rules = [
     name: 'loop.same_error',
     version: 1,
     severity: 'warning',
-    explain: 'Calls of one tool failed with the same error four times in a row, on different targets.',
+    explain:
+      'Calls of one tool failed with the same error three times in a row on different targets; on different files, four times.',
     advice:
       'The cause is outside of the calls: a missing dependency, a service that is away, a rule nobody told Claude.',
   },

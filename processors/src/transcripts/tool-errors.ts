@@ -59,7 +59,7 @@ const words: readonly Words[] = [
   {
     errorClass: 'not_granted',
     begins:
-      /^(?:Claude requested permissions? to |This (?:Bash |PowerShell )?command (?:requires approval|contains multiple operations)|[^\n]{0,400}\brequires? approval\b)/,
+      /^(?:Claude requested permissions? to |Permission for this tool use was denied(?:: it|\. It) requires|This (?:Bash |PowerShell )?command (?:requires approval|contains multiple operations)|(?:Answer questions|Exit plan mode|Enter plan mode)\?$|[^\n]{0,400}\brequires? approval\b)/,
   },
   {
     errorClass: 'denied_by_rule',

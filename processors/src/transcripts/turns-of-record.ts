@@ -8,6 +8,7 @@ import type { Compaction, Turn, TurnKind, TurnRole } from './turn.ts'
 /** Records of the client about itself; none of them says anything to the model. */
 const stateTypes = new Set([
   'file-history-snapshot',
+  'file-history-delta',
   'queue-operation',
   'summary',
   'pr-link',
@@ -29,6 +30,11 @@ const stateTypes = new Set([
   'marble-origami-snapshot',
   'speculation-accept',
   'session-start',
+  'fork-context-ref',
+  'bridge-session',
+  'atis-latch',
+  'artifact-autoreact-ledger',
+  'artifact-comment-monitor',
   'started',
   'result',
 ])
