@@ -12,8 +12,8 @@ const rooms = {
   redaction: ['config'],
   clickhouse: ['config', 'events'],
   'ingest-gateway': ['clickhouse', 'config', 'events', 'instrumentation', 'redaction'],
-  processors: [],
-  cli: ['clickhouse', 'config', 'events', 'ingest-gateway', 'instrumentation', 'redaction'],
+  processors: ['clickhouse', 'config', 'instrumentation'],
+  cli: ['clickhouse', 'config', 'events', 'ingest-gateway', 'instrumentation', 'processors', 'redaction'],
 }
 /** Half a gigabyte: only the engine's child process loads it. */
 const engineOnly = { name: 'chdb', folder: 'clickhouse/src/engine/' }

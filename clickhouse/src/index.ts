@@ -23,6 +23,27 @@ export { type MigrateOptions, type MigrateResult, migrate } from './migrate/migr
 export { type MigrationVariant, renderMigration } from './migrate/render.ts'
 export { type FollowOptions, followTimeline } from './queries/follow.ts'
 export { fetchHealth, type HealthOptions } from './queries/health.ts'
+export { selectRows } from './queries/rows.ts'
+export { type FindingWeek, fetchFindingWeeks } from './queries/session-findings.ts'
+export { fetchSessionGaps, type GapRequest, type SessionGap } from './queries/session-gaps.ts'
+export {
+  fetchReplay,
+  fetchSessionNames,
+  type Replay,
+  type ReplayRequest,
+  type ReplayTurn,
+  type SessionFinding,
+} from './queries/session-replay.ts'
+export {
+  fetchSessions,
+  type SessionAnchor,
+  type SessionFilter,
+  type SessionPage,
+  type SessionRow,
+  type SessionSort,
+  sessionAnchors,
+  sessionSorts,
+} from './queries/sessions.ts'
 export { fetchTimeline } from './queries/timeline.ts'
 export type {
   HealthColor,
@@ -33,4 +54,19 @@ export type {
   TimelinePage,
   TimelineRow,
 } from './queries/types.ts'
+export { createKeyedHash, emptyPrefix, extendPrefix, prefixesAt, startLine } from './sessions/prefix-hash.ts'
+export {
+  type Fork,
+  fetchForks,
+  fetchPath,
+  fetchSessionFiles,
+  fetchStoredLines,
+  type LineRange,
+  type ReadOptions,
+  readSessionLines,
+  type SessionVersion,
+  type StoredLine,
+} from './sessions/read.ts'
+export { type LineNode, mainVersion, type SessionFile, type SessionKey, type SessionSource } from './sessions/types.ts'
+export { insertSessionFiles, insertSessionLines, type LineBatch, type NewLine } from './sessions/write.ts'
 export { readerName, readerSql } from './tenants/reader-sql.ts'

@@ -14,4 +14,11 @@ export {
   parseConfig,
   urlHost,
 } from './parse.ts'
-export { type Config, type TlsFiles, type Variable, type VariableName, variables } from './schema.ts'
+export {
+  type Config,
+  processorInterval,
+  type TlsFiles,
+  type Variable,
+  type VariableName,
+  variables,
+} from './schema.ts'

@@ -1,3 +1,4 @@
+/** Processors of session files, and what runs them; transcripts and their scan for who has no database. */
 export {
   type Disagreement,
   type Evaluation,
@@ -16,5 +17,12 @@ export {
   type ScanOptions,
   type ToolDecision,
 } from './failure-scan/scan.ts'
+export type { Outcome, Processor, ProcessorContext, Session } from './processor.ts'
+export { processorOf, processors, scheduled } from './registry.ts'
+export type { RunTotals, SessionRun } from './run.ts'
+export { type ChosenRun, type RunChosenOptions, runChosen } from './run-chosen.ts'
+export { type ScheduledProcessor, type Scheduler, type SchedulerOptions, startScheduler } from './scheduler.ts'
+export { eventOf, type ProcessorsOptions, type RunningProcessors, startProcessors } from './service.ts'
+export type { SessionChoice } from './state.ts'
 export { type ReadOptions, type ReadSummary, readTurns, TurnReader } from './transcripts/read-turns.ts'
 export type { Compaction, TokenUsage, Turn, TurnKind, TurnRole } from './transcripts/turn.ts'

@@ -9,6 +9,10 @@ import { registerGateway } from './gateway.ts'
 import { registerHealth } from './health.ts'
 import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
+import { registerProcessors } from './processors.ts'
+import { registerPush } from './push.ts'
+import { registerRunProcessor } from './run-processor.ts'
+import { registerSessions } from './sessions.ts'
 import { registerSpool } from './spool.ts'
 import { registerSql } from './sql.ts'
 import { registerTenants } from './tenants.ts'
@@ -18,7 +22,9 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerUp,
   registerHealth,
   registerActivity,
+  registerSessions,
   registerSql,
+  registerPush,
   registerDemo,
   registerKeys,
   registerTenants,
@@ -26,6 +32,8 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerSpool,
   registerEngine,
   registerGateway,
+  registerProcessors,
+  registerRunProcessor,
   registerMigrate,
   registerCompletion,
 ]

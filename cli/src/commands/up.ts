@@ -29,7 +29,7 @@ import { type Supervised, supervise } from '../up/supervisor.ts'
 export function registerUp(program: Command): void {
   program
     .command('up')
-    .description('Start engine, migrations and gateway; Ctrl-C stops')
+    .description('Start engine, migrations, gateway and processors; Ctrl-C stops')
     .addOption(
       new Option('--print-ports <format>', 'when ready, print one line of JSON with the ports taken').choices(['json']),
     )
@@ -60,6 +60,7 @@ const main = fileURLToPath(new URL('../main.js', import.meta.url))
 const secretsOf: Readonly<Record<string, readonly string[]>> = {
   gateway: ['AGNES_KEYS', 'CLICKHOUSE_URL'],
   migrate: ['CLICKHOUSE_URL'],
+  processors: ['CLICKHOUSE_URL'],
 }
 
 /** A process of our own; `env` goes before what this process was given. */
@@ -166,9 +167,16 @@ async function startServices(
   stop.throwIfAborted()
 
   const clickhouseUrl = config.clickhouseUrl ?? engine?.url ?? ''
+  // After the gateway, which may refuse to start: a key would have been made then that nobody was shown.
+  const adminKey = await createAdminKey(config, clickhouseUrl, lifecycle)
+  stop.throwIfAborted()
+
+  // After the key: beyond loopback its events need it.
+  await service('processors', 'processors', () => ({ ...found, AGNES_OTLP_PORT: `${gateway.port}` }))
+  stop.throwIfAborted()
+
   return {
-    // After the gateway, which may refuse to start: a key would have been made then that nobody was shown.
-    adminKey: await createAdminKey(config, clickhouseUrl, lifecycle),
+    adminKey,
     clickhouseUrl,
     otlpUrl: gateway.url,
     ports: {
