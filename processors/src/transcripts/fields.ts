@@ -54,7 +54,7 @@ export function readObject(fields: Fields, line: IndexedLine, k: number): number
     // A key, between two tokens that follow each other.
     const keyEnd = tokens[k + 1] as number
     if (at !== tokens[k] || bytes[at] !== 0x22 || keyEnd === end) return -1
-    const key = table.find(bytes, at + 1, keyEnd)
+    const key = table.find(line, at + 1, keyEnd)
     k += 2
     at = skipSpace(bytes, keyEnd + 1)
     if (bytes[at] !== 0x3a) return -1

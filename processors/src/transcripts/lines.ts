@@ -119,8 +119,8 @@ export class LineSplitter {
   }
 
   private emit(start: number, end: number, isPartial: boolean, missing?: Missing, isCut = false): void {
-    const { bytes, tokens } = this.indexer.index(start, end)
-    this.onLine({ bytes, tokens, start, end, missing, isCut, isPartial })
+    const { bytes, view, tokens } = this.indexer.index(start, end)
+    this.onLine({ bytes, view, tokens, start, end, missing, isCut, isPartial })
   }
 }
 

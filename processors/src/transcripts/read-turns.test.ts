@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { cutAt } from './json-bytes.ts'
 import { emptyBlock, maxNameLength, type RawBlock, type RawRecord } from './raw-record.ts'
 import { type ReadOptions, type ReadSummary, readTurns, TurnReader } from './read-turns.ts'
@@ -8,6 +8,8 @@ import type { Turn } from './turn.ts'
 import { TurnMaker } from './turns-of-record.ts'
 
 const preview = 40
+// Properties take their time on a machine that is busy with other things.
+vi.setConfig({ testTimeout: 120_000 })
 
 describe('what is read is what JSON.parse would find', () => {
   test('in lines of any form, cut into chunks anywhere', () => {
@@ -16,7 +18,7 @@ describe('what is read is what JSON.parse would find', () => {
         const bytes = Buffer.from(`${lines.join('\n')}\n`)
         expect(read(bytes, cuts).turns.map(comparable)).toEqual(parsed(lines).map(comparable))
       }),
-      { numRuns: 400 },
+      { numRuns: 200 },
     )
   })
 
@@ -65,9 +67,32 @@ describe('what is read is what JSON.parse would find', () => {
         if (isObject(text))
           expect(turns.filter((turn) => turn.line === 2).map(plain)).toEqual(parsed([text]).map(plain))
       }),
-      { numRuns: 400 },
+      { numRuns: 200 },
     )
   })
+})
+
+test('a megabyte of lines in chunks of any size is what JSON.parse finds', () => {
+  const lines = fc.sample(line(), { numRuns: 40, seed: 11 })
+  const many = Array.from({ length: 80 }, () => lines).flat()
+  const bytes = Buffer.from(`${many.join('\n')}\n`)
+  expect(bytes.length).toBeGreaterThan(1_200_000)
+  const expected = parsed(many).map(comparable)
+  for (const size of [50_021, 262_144, 700_001]) {
+    const cuts = Array.from({ length: Math.floor(bytes.length / size) }, (_, i) => (i + 1) * size)
+    expect(read(bytes, cuts).turns.map(comparable)).toEqual(expected)
+  }
+})
+
+test('a long string can lose its tail within any escape', () => {
+  for (let shift = 0; shift < 8; shift++) {
+    for (const unit of ['\\"', '\\\\', '\\u0022']) {
+      const result = `{"type":"tool_result","tool_use_id":"t","content":"${'a'.repeat(shift)}${unit.repeat(2_000)}","is_error":true}`
+      const bytes = Buffer.from(`{"type":"user","message":{"content":[${result}]},"uuid":"u1"}\n`)
+      const { turns } = read(bytes, [bytes.length - 20], { maxLineBytes: 2_000 })
+      expect(turns).toMatchObject([{ kind: 'tool_result', isError: true, uuid: 'u1' }])
+    }
+  }
 })
 
 describe('every line has its turn', () => {

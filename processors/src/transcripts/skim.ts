@@ -183,23 +183,23 @@ class LineSkimmer implements Skimmer {
       topFields.first[top.at.compactMetadata] === 0x7b || topFields.first[top.at.microcompactMetadata] === 0x7b
     const time = top.at.timestamp
     return {
-      type: this.name(topFields, top.at.type, bytes),
-      subtype: this.name(topFields, top.at.subtype, bytes),
-      uuid: this.name(topFields, top.at.uuid, bytes),
-      parentUuid: this.name(topFields, top.at.parentUuid, bytes),
-      sessionId: this.name(topFields, top.at.sessionId, bytes),
+      type: this.name(topFields, top.at.type, line),
+      subtype: this.name(topFields, top.at.subtype, line),
+      uuid: this.name(topFields, top.at.uuid, line),
+      parentUuid: this.name(topFields, top.at.parentUuid, line),
+      sessionId: this.name(topFields, top.at.sessionId, line),
       timeMs:
         topFields.first[time] === 0x22
           ? parseTime(bytes, topFields.start[time] as number, topFields.end[time] as number)
           : undefined,
-      cwd: this.name(topFields, top.at.cwd, bytes),
-      gitBranch: this.name(topFields, top.at.gitBranch, bytes),
-      version: this.name(topFields, top.at.version, bytes),
-      requestId: this.name(topFields, top.at.requestId, bytes),
-      agentId: this.name(topFields, top.at.agentId, bytes),
-      permissionMode: this.name(topFields, top.at.permissionMode, bytes),
-      attributionSkill: this.name(topFields, top.at.attributionSkill, bytes),
-      attributionMcpServer: this.name(topFields, top.at.attributionMcpServer, bytes),
+      cwd: this.name(topFields, top.at.cwd, line),
+      gitBranch: this.name(topFields, top.at.gitBranch, line),
+      version: this.name(topFields, top.at.version, line),
+      requestId: this.name(topFields, top.at.requestId, line),
+      agentId: this.name(topFields, top.at.agentId, line),
+      permissionMode: this.name(topFields, top.at.permissionMode, line),
+      attributionSkill: this.name(topFields, top.at.attributionSkill, line),
+      attributionMcpServer: this.name(topFields, top.at.attributionMcpServer, line),
       isSidechain: isTrue(topFields, top.at.isSidechain),
       isMeta: isTrue(topFields, top.at.isMeta),
       isCompactSummary: isTrue(topFields, top.at.isCompactSummary),
@@ -207,7 +207,7 @@ class LineSkimmer implements Skimmer {
       isVisibleInTranscriptOnly: isTrue(topFields, top.at.isVisibleInTranscriptOnly),
       costUsd: numberOf(topFields, top.at.costUSD, bytes),
       apiErrorStatus: numberOf(topFields, top.at.apiErrorStatus, bytes),
-      originKind: topFields.first[top.at.origin] === 0x7b ? this.name(this.originFields, origin.at.kind, bytes) : '',
+      originKind: topFields.first[top.at.origin] === 0x7b ? this.name(this.originFields, origin.at.kind, line) : '',
       text:
         textKey >= 0
           ? this.textOf(textKey, bytes)
@@ -215,11 +215,11 @@ class LineSkimmer implements Skimmer {
             ? stringOf(this.detailFields, detail.at.prompt, bytes, this.previewCharacters)
             : '',
       textBytes: textKey >= 0 ? this.lengthOf(topFields, textKey) : 0,
-      compactTrigger: hasCompact ? this.name(this.compactFields, compact.at.trigger, bytes) : '',
+      compactTrigger: hasCompact ? this.name(this.compactFields, compact.at.trigger, line) : '',
       compactPreTokens: hasCompact ? numberOf(this.compactFields, compact.at.preTokens, bytes) : undefined,
-      detailType: hasDetail ? this.name(this.detailFields, detail.at.type, bytes) : '',
-      hookEvent: hasDetail ? this.name(this.detailFields, detail.at.hookEvent, bytes) : '',
-      message: topFields.first[top.at.message] === 0x7b ? this.message(bytes) : undefined,
+      detailType: hasDetail ? this.name(this.detailFields, detail.at.type, line) : '',
+      hookEvent: hasDetail ? this.name(this.detailFields, detail.at.hookEvent, line) : '',
+      message: topFields.first[top.at.message] === 0x7b ? this.message(line) : undefined,
     }
   }
 
@@ -244,32 +244,33 @@ class LineSkimmer implements Skimmer {
     )
   }
 
-  private message(bytes: Buffer): RawMessage {
+  private message(line: IndexedLine): RawMessage {
     const { messageFields } = this
     return {
-      role: this.name(messageFields, message.at.role, bytes),
-      id: this.name(messageFields, message.at.id, bytes),
-      model: this.name(messageFields, message.at.model, bytes),
-      stopReason: this.name(messageFields, message.at.stop_reason, bytes),
-      usage: messageFields.first[message.at.usage] === 0x7b ? usageOf(this.usageFields, bytes) : undefined,
-      blocks: this.content(bytes),
+      role: this.name(messageFields, message.at.role, line),
+      id: this.name(messageFields, message.at.id, line),
+      model: this.name(messageFields, message.at.model, line),
+      stopReason: this.name(messageFields, message.at.stop_reason, line),
+      usage: messageFields.first[message.at.usage] === 0x7b ? usageOf(this.usageFields, line.bytes) : undefined,
+      blocks: this.content(line),
     }
   }
 
-  private content(bytes: Buffer): RawBlock[] | undefined {
+  private content(line: IndexedLine): RawBlock[] | undefined {
     const { messageFields, blocks, previewCharacters } = this
     const first = messageFields.first[message.at.content]
     if (first === 0x22) {
-      const text = stringOf(messageFields, message.at.content, bytes, previewCharacters)
+      const text = stringOf(messageFields, message.at.content, line.bytes, previewCharacters)
       return [{ ...emptyBlock, type: 'text', text, textBytes: this.lengthOf(messageFields, message.at.content) }]
     }
     if (first !== 0x5b) return undefined
     const read: RawBlock[] = []
-    for (let i = 0; i < blocks.count; i++) read.push(this.block(blocks.at(i), bytes))
+    for (let i = 0; i < blocks.count; i++) read.push(this.block(blocks.at(i), line))
     return read
   }
 
-  private block({ fields, input: inputFields, parts }: Block, bytes: Buffer): RawBlock {
+  private block({ fields, input: inputFields, parts }: Block, line: IndexedLine): RawBlock {
+    const { bytes } = line
     const { first } = fields
     const textKey =
       first[block.at.text] === 0x22
@@ -289,22 +290,22 @@ class LineSkimmer implements Skimmer {
     const isCall = first[block.at.input] === 0x7b
     const hashed = first[block.at.input] !== 0 ? block.at.input : block.at.content
     return {
-      type: this.name(fields, block.at.type, bytes),
+      type: this.name(fields, block.at.type, line),
       text,
       textBytes,
-      id: this.name(fields, block.at.id, bytes),
-      name: this.name(fields, block.at.name, bytes),
+      id: this.name(fields, block.at.id, line),
+      name: this.name(fields, block.at.name, line),
       target: isCall ? targetOf((key) => stringOf(inputFields, key, bytes, maxTargetLength)) : '',
-      skill: isCall ? this.name(inputFields, input.at.skill, bytes) : '',
-      toolUseId: this.name(fields, block.at.tool_use_id, bytes),
+      skill: isCall ? this.name(inputFields, input.at.skill, line) : '',
+      toolUseId: this.name(fields, block.at.tool_use_id, line),
       isError: isTrue(fields, block.at.is_error),
       contentHash: first[hashed] === 0 ? '' : hashOf(fields, hashed, bytes),
     }
   }
 
-  private name(fields: Fields, key: number, bytes: Buffer): string {
+  private name(fields: Fields, key: number, line: IndexedLine): string {
     if (fields.first[key] !== 0x22) return ''
-    return this.names.text(bytes, fields.start[key] as number, fields.end[key] as number)
+    return this.names.text(line, fields.start[key] as number, fields.end[key] as number)
   }
 
   private lengthOf(fields: Fields, key: number): number {
@@ -335,7 +336,7 @@ function usageOf(fields: Fields, bytes: Buffer): TokenUsage {
 function hashOf(fields: Fields, key: number, bytes: Buffer): string {
   const start = fields.start[key] as number
   const end = fields.end[key] as number
-  return `${crc32(bytes.subarray(start, end))}.${end - start}`
+  return String(crc32(bytes.subarray(start, end), end - start))
 }
 
 function names<const N extends readonly string[]>(...list: N) {

@@ -10,6 +10,8 @@
 /** One line of JSON, and the offsets of its quotes and of the brackets outside of strings, ascending. */
 export interface IndexedLine {
   readonly bytes: Buffer
+  /** The same bytes, for reading four at once. */
+  readonly view: DataView
   readonly tokens: Uint32Array
   /** Where the line ends. The tokens are followed by this, twice. */
   readonly end: number
@@ -53,6 +55,7 @@ function createIndexer(capacity: number): Indexer {
   const find = exports.index as (start: number, end: number, out: number) => number
   let size = 0
   let bytes = Buffer.alloc(0)
+  let view = new DataView(memory.buffer)
   let tokens = new Uint32Array(0)
   let tokensAt = 0
   grow(capacity)
@@ -65,6 +68,7 @@ function createIndexer(capacity: number): Indexer {
     const pages = memory.buffer.byteLength / pageBytes
     if (needed > pages) memory.grow(needed - pages)
     bytes = Buffer.from(memory.buffer, 0, size)
+    view = new DataView(memory.buffer)
     tokens = new Uint32Array(memory.buffer, tokensAt, size + 4)
   }
 
@@ -80,7 +84,7 @@ function createIndexer(capacity: number): Indexer {
       const count = end > start ? find(start, end, tokensAt) : 0
       tokens[count] = end
       tokens[count + 1] = end
-      return { bytes, tokens, end }
+      return { bytes, view, tokens, end }
     },
   }
 }

@@ -1,5 +1,5 @@
 /** ISO 8601 timestamps as clients write them: `2026-01-22T02:44:32.122Z`. */
-import { decodeString, equals } from './json-bytes.ts'
+import { decodeString } from './json-bytes.ts'
 
 /** The day of the last timestamp, as bytes, and when it began. */
 const lastDay = Buffer.alloc(10)
@@ -10,7 +10,7 @@ export function parseTime(bytes: Buffer, start: number, end: number): number | u
   if (end - start === 24 && bytes[start + 23] === 0x5a && bytes[start + 10] === 0x54) {
     const ms = timeOfDay(bytes, start + 11)
     if (ms >= 0) {
-      if (!equals(lastDay, bytes, start, start + 10)) {
+      if (!isLastDay(bytes, start)) {
         bytes.copy(lastDay, 0, start, start + 10)
         const day = lastDay.toString('latin1')
         lastDayMs = /^\d{4}-\d\d-\d\d$/.test(day) ? Date.parse(day) : Number.NaN
@@ -20,6 +20,11 @@ export function parseTime(bytes: Buffer, start: number, end: number): number | u
   }
   const ms = Date.parse(decodeString(bytes, start, end, 64))
   return Number.isNaN(ms) ? undefined : ms
+}
+
+function isLastDay(bytes: Buffer, start: number): boolean {
+  for (let i = 9; i >= 0; i--) if (lastDay[i] !== bytes[start + i]) return false
+  return true
 }
 
 /** Of `02:44:32.122`, -1 for anything else. */
