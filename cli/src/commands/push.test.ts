@@ -3,7 +3,7 @@ import { appendFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileS
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { command, type Ran, run } from '../../../tests/support/agnes.ts'
 import { startFaultProxy } from '../../../tests/support/fault-proxy.ts'
 import {
@@ -14,6 +14,9 @@ import {
 } from '../../../tests/support/sessions.ts'
 
 const key = { name: 'laptop', tenant: 'acme', scopes: ['ingest', 'sessions'] as const, secret: 's'.repeat(40) }
+
+// Each runs the command several times, a process each.
+vi.setConfig({ testTimeout: 120_000 })
 
 let stand: SessionStand
 let gateway: SessionGateway

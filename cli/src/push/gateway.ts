@@ -46,8 +46,8 @@ export class GatewayError extends Error {
   }
 }
 
-/** Nothing was heard for so long. A transcript that is on its way says something all the time. */
-const silenceMs = 60_000
+/** Nothing was heard for so long; the gateway itself gives ClickHouse a minute. */
+const silenceMs = 120_000
 
 /** Sizes of the versions that are stored of a file; none if it is not known. */
 export async function storedOffsets(target: GatewayTarget, path: string): Promise<number[]> {
@@ -103,7 +103,7 @@ async function ask(
     ...(agent && { agent }),
     timeout: silenceMs,
   })
-  request.on('timeout', () => request.destroy(new Error('it has not answered for a minute')))
+  request.on('timeout', () => request.destroy(new Error('it has not answered for two minutes')))
   const answered = new Promise<Answer>((resolve, reject) => {
     request.on('error', (error: NodeJS.ErrnoException) =>
       reject(new GatewayError(0, error.message || String(error.code))),

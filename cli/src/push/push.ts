@@ -2,8 +2,7 @@
  * Sends transcripts to a gateway: of each file what is not stored there. Nothing is remembered on this machine; the gateway
  * says how far it knows a file, and a hash of the lines up to there says whether it is the same file.
  */
-import { createReadStream } from 'node:fs'
-import type { Readable } from 'node:stream'
+import { createReadStream, type ReadStream } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { FoundSession } from './find.ts'
 import {
@@ -21,7 +20,7 @@ export interface PushOptions {
   readonly user: string
   /** Only says what would be sent. */
   readonly dryRun: boolean
-  /** Told how many bytes of the files are settled. */
+  /** Told how many more bytes of the files are settled. */
   readonly onProgress: (bytes: number) => void
   /** Milliseconds before a second attempt, and twice as many before the third; 1 s unless told. */
   readonly retryMs?: number
@@ -57,15 +56,20 @@ export async function pushSessions(sessions: readonly FoundSession[], options: P
         results[i] = { session, outcome: 'skipped', sentBytes: 0, error: hopeless }
         continue
       }
+      let settled = 0
+      const onReached = (bytes: number): void => {
+        options.onProgress(Math.max(0, bytes - settled))
+        settled = Math.max(settled, bytes)
+      }
       try {
-        results[i] = await pushOne(session, options)
+        results[i] = await pushOne(session, options, onReached)
       } catch (error) {
         const { message } = error as Error
         const all = concernsAll(error)
         results[i] = { session, outcome: 'failed', sentBytes: 0, error: message, ...(all && { concernsAll: all }) }
         if (all !== undefined) hopeless = message
       }
-      options.onProgress(session.bytes)
+      onReached(session.bytes)
     }
   }
   await Promise.all(Array.from({ length: lanes }, lane))
@@ -79,7 +83,12 @@ function concernsAll(error: unknown): Pushed['concernsAll'] {
   return error.status === 0 || error.status === 404 ? 'gateway' : undefined
 }
 
-async function pushOne(session: FoundSession, { target, user, dryRun, retryMs = 1_000 }: PushOptions): Promise<Pushed> {
+/** @param onReached told how far into the file it has come */
+async function pushOne(
+  session: FoundSession,
+  { target, user, dryRun, retryMs = 1_000 }: PushOptions,
+  onReached: (bytes: number) => void,
+): Promise<Pushed> {
   const path = `/v1/sessions/${encodeURIComponent(user)}/${encodeURIComponent(session.session)}.jsonl`
   let furthest = -1
   for (let failed = 0; ; ) {
@@ -89,7 +98,9 @@ async function pushOne(session: FoundSession, { target, user, dryRun, retryMs = 
       const rest = Math.max(0, session.bytes - (from?.offset ?? 0))
       if (rest === 0) return { session, outcome: 'unchanged', sentBytes: 0 }
       if (dryRun) return { session, outcome: 'pending', sentBytes: rest }
-      const stored = await sendSession(target, path, from, contentOf(session, from?.offset ?? 0))
+      const content = contentOf(session, from?.offset ?? 0)
+      content.on('data', () => onReached((from?.offset ?? 0) + content.bytesRead))
+      const stored = await sendSession(target, path, from, content)
       return { session, outcome: stored.outcome, sentBytes: rest, stored }
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error
@@ -121,6 +132,6 @@ async function findPoint(target: GatewayTarget, path: string, session: FoundSess
 }
 
 /** As far as the file went when it was found: one that is being written goes on. */
-function contentOf({ path, bytes }: FoundSession, start: number): Readable {
+function contentOf({ path, bytes }: FoundSession, start: number): ReadStream {
   return createReadStream(path, { start, end: bytes - 1, highWaterMark: 256 * 1024 })
 }

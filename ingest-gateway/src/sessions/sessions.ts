@@ -40,7 +40,12 @@ export interface Sessions {
 
 export function openSessions(options: SessionsOptions): Sessions {
   const { redaction, redactionRules, redactionKey, gate, budget, metrics, log } = options
-  const client = createAgnesClient({ url: options.clickhouseUrl, application: 'agnes-sessions' })
+  const client = createAgnesClient({
+    url: options.clickhouseUrl,
+    application: 'agnes-sessions',
+    // A piece of eight megabytes on a server that is busy.
+    requestTimeoutMs: 60_000,
+  })
   const store = createSessionStore({
     client,
     redaction,

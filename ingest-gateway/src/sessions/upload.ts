@@ -44,7 +44,7 @@ export const sessionLimits: SessionLimits = {
   maxFileBytes: 2 * 1024 * 1024 * 1024,
   maxLines: 2_000_000,
   maxVersions: 100,
-  batchBytes: 8 * 1024 * 1024,
+  batchBytes: 4 * 1024 * 1024,
   batchLines: 20_000,
 }
 
@@ -120,7 +120,12 @@ export class UnknownOffsetError extends Error {}
 export class SessionTooLargeError extends Error {}
 
 /** Longer without a pause, and answers to others would wait. */
-const longestStretchMs = 10
+const longestStretchMs = 5
+
+interface HashedLine extends FileLine {
+  /** Keyed, as it is stored. */
+  readonly hash: Buffer
+}
 
 export function createSessionStore(options: SessionStoreOptions): SessionStore {
   const { client, redaction, redactionRules, key: secret, now = () => new Date() } = options
@@ -152,7 +157,7 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
     )
     const path = createPath(from)
 
-    let batch: FileLine[] = []
+    let batch: HashedLine[] = []
     let batchBytes = 0
     let received = { lines: path.start.lines, bytes: path.start.bytes }
     /** Behind the last line that was there before, none can be. */
@@ -172,7 +177,7 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
       refuseTooLarge(next.bytes)
       received = next
       if (line.content.length + 1 < line.bytes) tooLong++
-      batch.push(line)
+      batch.push({ ...line, hash: keyed(line.prefix) })
       batchBytes += line.content.length
       if (batchBytes >= limits.batchBytes || batch.length >= limits.batchLines) await flush()
     }
@@ -183,7 +188,7 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
     }
 
     async function flush(): Promise<void> {
-      const lines = batch.map((line) => ({ ...line, hash: keyed(line.prefix) }))
+      const lines = batch
       if (lines.length === 0) return
       const stored = await storedOf(lines)
       for (const [i, { hash, bytes }] of lines.slice(0, stored.length).entries()) {
@@ -232,7 +237,7 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
       return stored
     }
 
-    async function redactAll(lines: readonly (FileLine & { readonly hash: Buffer })[]): Promise<NewLine[]> {
+    async function redactAll(lines: readonly HashedLine[]): Promise<NewLine[]> {
       const redactor = redaction(key.tenant)
       const result: NewLine[] = []
       let since = performance.now()

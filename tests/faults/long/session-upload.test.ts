@@ -29,6 +29,7 @@ beforeEach(async () => {
   gateway = await startService('gateway', { ...env, AGNES_CLICKHOUSE_PORT: port })
 })
 afterEach(async () => {
+  console.log(gateway.stderr())
   await gateway.stop()
   await engine.stop()
   rmSync(dataDir, { recursive: true })
