@@ -8,7 +8,10 @@ import { renderTable, type TableColumn } from '../output/table.ts'
 import { harmlessJson } from '../output/text.ts'
 
 export function registerSessions(program: Command): void {
-  const sessions = program.command('sessions').description('Claude Code sessions: list, show, and what never arrived')
+  const sessions = program
+    .command('sessions')
+    .description('Claude Code sessions: list, show, and what never arrived')
+    .addHelpText('after', '\nExamples:\n  agnes sessions list --since 7d --finding loop\n  agnes sessions gaps\n')
   registerList(sessions)
   registerShow(sessions)
   registerGaps(sessions)
@@ -42,7 +45,11 @@ function registerList(sessions: Command): void {
     )
     .option('--finding <type>', 'with a finding of this type: tool_error, loop, …; any')
     .option('--q <text>', 'with this text in a prompt, a finding, a name or the branch')
-    .addOption(new Option('--sort <order>', 'order').choices(['recent', 'findings', 'user']).default('recent'))
+    .addOption(
+      new Option('--sort <order>', 'by what they are ordered')
+        .choices(['recent', 'findings', 'user'])
+        .default('recent'),
+    )
     .option('--limit <n>', 'rows, 1 to 500', wholeNumber(1, 500), 50)
     .option('--cursor <cursor>', 'the next page')
     .option('--tenant <tenant>', 'of this tenant', tenant)
