@@ -2,17 +2,24 @@
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { createAgnesClient } from '@agnes/clickhouse'
-import { type Config, exitCodes, isLoopback, type Log, lockDirectory, UserError, urlHost } from '@agnes/config'
+import { createAgnesClient, type KeyRing, openKeyRing } from '@agnes/clickhouse'
+import {
+  type Config,
+  exitCodes,
+  isLoopback,
+  type Log,
+  loadKeyFile,
+  lockDirectory,
+  UserError,
+  urlHost,
+} from '@agnes/config'
 import { createGate, defaultTenant } from './auth/gate.ts'
-import { type KeyRing, openKeyRing } from './auth/key-ring.ts'
 import { createQuotas } from './auth/quota.ts'
 import { createByteBudget } from './byte-budget.ts'
 import { createEventIds } from './event-ids.ts'
 import { listenGrpc } from './grpc/server.ts'
 import { type HealthReport, listen } from './http/server.ts'
 import { createIngest } from './ingest.ts'
-import { loadKeyFile } from './key-file.ts'
 import { createMetrics } from './metrics.ts'
 import { type Pulse, startPulse } from './pulse.ts'
 import { createRecentRequests } from './recent-requests.ts'
@@ -94,7 +101,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     client: createAgnesClient({ url: clickhouseUrl, application: 'agnes-ingest-gateway', requestTimeoutMs: 5_000 }),
     cacheFile: path.join(config.dataDir, 'keys-cache.json'),
     configured: config.keys ?? [],
-    log,
+    log: (line) => log(`gateway: ${line}`),
     ...(options.keysEveryMs === undefined ? {} : { everyMs: options.keysEveryMs }),
   })
   const open = !(options.needsKeys ?? !isLoopback(config.host))

@@ -1,9 +1,9 @@
 import { mkdtempSync, readdirSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { loadKeyFile } from '@agnes/config'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { loadKeyFile } from './key-file.ts'
 import { createRequestHash } from './request-hash.ts'
 
 const hashOf = createRequestHash(Buffer.alloc(16, 7))
