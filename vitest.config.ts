@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 // In-process imports of rooms resolve to their sources; child processes run what `tsc -b` built.
@@ -8,6 +9,8 @@ export default defineConfig({
     include: ['*/src/**/*.test.ts', 'tests/**/*.test.ts'],
     exclude: ['**/dist/**', '**/node_modules/**', 'tests/faults/long/**'],
     pool: 'forks',
+    // Vitest would leave one core of two alone, and most tests wait: for a disk, an engine, a process that starts.
+    maxWorkers: Math.max(2, availableParallelism()),
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },

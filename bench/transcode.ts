@@ -1,5 +1,6 @@
 /** The transcoders alone, one thread: CPU per record and bytes per second. */
-import { compileRules, createRedaction, type Rows, transcodeJson, transcodeProtobuf } from '@agnes/ingest-gateway'
+import { type Rows, transcodeJson, transcodeProtobuf } from '@agnes/ingest-gateway'
+import { compileRules, createRedaction } from '@agnes/redaction'
 import { jsonTemplate, protobufTemplate } from './load.ts'
 import { type Figure, report } from './report.ts'
 

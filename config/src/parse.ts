@@ -55,6 +55,7 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     host: read('AGNES_HOST') as string,
     otlpPort: read('AGNES_OTLP_PORT') as number,
     otlpGrpcPort: read('AGNES_OTLP_GRPC_PORT') as number,
+    decodeThreads: read('AGNES_DECODE_THREADS') as number | undefined,
     tls: tlsFiles(
       cwd,
       read('AGNES_TLS_CERT_FILE') as string | undefined,

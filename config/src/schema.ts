@@ -71,6 +71,12 @@ export const variables = {
     default: '4317',
     description: 'OTLP/gRPC port of the ingest gateway; 0 picks a free port.',
   },
+  AGNES_DECODE_THREADS: {
+    schema: z.coerce.number({ error: 'must be a whole number' }).int().min(0).max(64),
+    default: undefined,
+    description:
+      'Threads of the gateway that decode requests of 1 MiB and more, at most; they start when one comes. 0 decodes all on the thread that answers. Unless set one less than there are cores, 1 to 4.',
+  },
   AGNES_TLS_CERT_FILE: {
     schema: z.string().min(1),
     default: undefined,
@@ -183,6 +189,7 @@ export interface Config {
   readonly host: string
   readonly otlpPort: number
   readonly otlpGrpcPort: number
+  readonly decodeThreads: number | undefined
   readonly tls: TlsFiles | undefined
   readonly httpPort: number
   readonly clickhousePort: number

@@ -112,7 +112,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
   })
   const forms = createFormTokens()
   const sessions = createSessions({
-    secret: loadKeyFile(path.join(dataDir, 'inbox-cookie.key'), 32),
+    secret: loadKeyFile(path.join(dataDir, 'inbox-cookie.key'), 32, 'AGNES_DATA_DIR'),
     ring,
     endedFile: path.join(dataDir, 'inbox-ended-sessions.json'),
   })

@@ -1,3 +1,4 @@
+import { createRedaction, noRules } from '@agnes/redaction'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { encodeJson } from '../../tests/support/otlp-json.ts'
 import { type ExportLogsRequest, encodeExportLogsRequest, type LogRecord } from '../../tests/support/otlp-reference.ts'
@@ -6,8 +7,6 @@ import { type SpoolOnlyGateway, startSpoolOnlyGateway } from '../../tests/suppor
 import { createEventIds, type EventIds, type RequestIds } from './event-ids.ts'
 import { createIngest } from './ingest.ts'
 import { createRecentRequests } from './recent-requests.ts'
-import { createRedaction } from './redact/redactor.ts'
-import { noRules } from './redact/rules.ts'
 import { createRequestHash } from './request-hash.ts'
 import type { Spool } from './spool/spool.ts'
 

@@ -18,8 +18,8 @@ export interface EventIds {
   restore(ids: Uint8Array): void
 }
 
-/** The ids of one request. Ends with one call of `settle`, or of `fail` if nothing was appended. */
-export interface RequestIds {
+/** What a transcoder asks, event by event. */
+export interface IdFilter {
   /**
    * Whether the event came before. If not, it has now: bytes [start, end) are its id.
    * @param view of the same bytes
@@ -27,6 +27,16 @@ export interface RequestIds {
   isKnown(kind: IdKind, bytes: Uint8Array, view: DataView, start: number, end: number): boolean
   /** Like {@link isKnown}, for ids that are put together or decoded. A text that is not well-formed is no id. */
   isKnownText(kind: IdKind, id: string): boolean
+}
+
+/** The ids of one request. Ends with one call of `settle`, or of `fail` if nothing was appended. */
+export interface RequestIds extends IdFilter {
+  /**
+   * For a request that was read elsewhere: its ids have come now.
+   * @param collected as {@link CollectedIds.added} gave them
+   * @returns those that came before; undefined if none did
+   */
+  note(collected: Uint8Array): Uint8Array | undefined
   /** Of the events that are new. */
   added(): Uint8Array
   /**
@@ -34,9 +44,15 @@ export interface RequestIds {
    * Rejects if it could not be written: then nothing of this request counts. Whoever calls it waits for it.
    */
   repeated(): Promise<unknown> | undefined
-  /** The request is stored when `stored` resolves, and forgotten if it rejects. */
+  /** The request is stored when `stored` resolves, and forgotten if it rejects. Said before anything else can ask. */
   settle(stored: Promise<unknown>): void
   fail(): void
+}
+
+/** The ids of a request that is read on another thread, which does not know what came before. */
+export interface CollectedIds extends IdFilter {
+  /** 8 bytes each, in order. */
+  added(): Uint8Array
 }
 
 /** What the id is: equal texts of two kinds are two ids. */
@@ -73,7 +89,7 @@ export function createEventIds(options: EventIdsOptions): EventIds {
   /** Requests that failed while one of the two tables may hold ids of theirs. */
   let failed = new Set<number>()
   let failedBefore = new Set<number>()
-  const keys = new Map<string, readonly [number, number]>()
+  const keyOf = tenantKeys(options.key)
 
   function rotateIfDue(): void {
     const age = now() - currentSince
@@ -92,62 +108,37 @@ export function createEventIds(options: EventIdsOptions): EventIds {
     return request === undefined || failed.has(request) || failedBefore.has(request) ? undefined : request
   }
 
-  function keyOf(tenant: string): readonly [number, number] {
-    let key = keys.get(tenant)
-    if (key === undefined) {
-      const digest = createHmac('sha256', options.key).update(`event ids\0${tenant}`).digest()
-      key = [digest.readInt32LE(0), digest.readInt32LE(4)]
-      if (keys.size >= maxTenants) keys.clear()
-      keys.set(tenant, key)
-    }
-    return key
-  }
-
   function begin(tenant: string): RequestIds {
     rotateIfDue()
     lastRequest = lastRequest === 0x7fffffff ? 1 : lastRequest + 1
     const request = lastRequest
-    const [key0, key1] = keyOf(tenant)
-    let added = noBytes
-    let addedView: DataView | undefined
-    let count = 0
+    const added = createIdList()
     const waits = new Set<Promise<unknown>>()
 
-    function note(a: number, b: number): void {
-      current.add(a, b, request)
-      if (addedView === undefined || (count + 1) * idBytes > added.length) {
-        const larger = new Uint8Array(Math.max(256, added.length * 2))
-        larger.set(added)
-        added = larger
-        addedView = new DataView(larger.buffer)
+    function isNew(a: number, b: number): boolean {
+      const before = requestOf(a, b)
+      if (before === undefined) {
+        current.add(a, b, request)
+        added.push(a, b)
+        return true
       }
-      addedView.setInt32(count * idBytes, a, true)
-      addedView.setInt32(count * idBytes + 4, b, true)
-      count++
+      const pending = underWay.get(before)
+      if (pending !== undefined) waits.add(pending)
+      return false
     }
 
     const own: RequestIds = {
-      isKnown(kind, bytes, view, start, end) {
-        const a = halfSipHash(bytes, view, start, end, key0 ^ kinds[kind], key1)
-        const b = secondHalf
-        const before = requestOf(a, b)
-        if (before === undefined) {
-          note(a, b)
-          return false
-        }
-        const pending = underWay.get(before)
-        if (pending !== undefined) waits.add(pending)
-        return true
+      ...createFilter(keyOf(tenant), isNew),
+      note(collected) {
+        const known = createIdList()
+        forEachId(collected, (a, b) => {
+          if (!isNew(a, b)) known.push(a, b)
+        })
+        return known.size === 0 ? undefined : known.bytes()
       },
-      isKnownText(kind, id) {
-        if (!id.isWellFormed()) return false
-        const bytes = Buffer.from(id)
-        return own.isKnown(kind, bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0, bytes.length)
-      },
-      added: () => added.subarray(0, count * idBytes),
+      added: added.bytes,
       repeated: () => (waits.size === 0 ? undefined : Promise.all(waits)),
       settle(stored) {
-        if (count === 0) return
         underWay.set(request, stored)
         stored.then(
           () => underWay.delete(request),
@@ -156,7 +147,7 @@ export function createEventIds(options: EventIdsOptions): EventIds {
       },
       fail() {
         underWay.delete(request)
-        if (count > 0) failed.add(request)
+        if (added.size > 0) failed.add(request)
       },
     }
     return own
@@ -165,13 +156,98 @@ export function createEventIds(options: EventIdsOptions): EventIds {
   return {
     begin,
     restore(ids) {
-      const view = new DataView(ids.buffer, ids.byteOffset, ids.length)
-      for (let at = 0; at + idBytes <= ids.length; at += idBytes) {
+      forEachId(ids, (a, b) => {
         rotateIfDue()
-        current.add(view.getInt32(at, true), view.getInt32(at + 4, true), durable)
-      }
+        current.add(a, b, durable)
+      })
     },
   }
+}
+
+/**
+ * Collects the ids of requests that are read on another thread than the one that remembers.
+ * @param key as {@link EventIdsOptions.key}
+ * @returns starts a request; `known`: ids of it that came before
+ */
+export function createIdCollector(key: Uint8Array): (tenant: string, known?: Uint8Array) => CollectedIds {
+  const keyOf = tenantKeys(key)
+  return (tenant, known) => {
+    // Small, as most requests are.
+    const seen = createTable(1_024)
+    if (known !== undefined) forEachId(known, (a, b) => seen.add(a, b, durable))
+    const added = createIdList()
+    const isNew = (a: number, b: number): boolean => {
+      if (seen.find(a, b) !== undefined) return false
+      seen.add(a, b, durable)
+      added.push(a, b)
+      return true
+    }
+    return { ...createFilter(keyOf(tenant), isNew), added: added.bytes }
+  }
+}
+
+function tenantKeys(key: Uint8Array): (tenant: string) => readonly [number, number] {
+  const keys = new Map<string, readonly [number, number]>()
+  return (tenant) => {
+    let own = keys.get(tenant)
+    if (own === undefined) {
+      const digest = createHmac('sha256', key).update(`event ids\0${tenant}`).digest()
+      own = [digest.readInt32LE(0), digest.readInt32LE(4)]
+      if (keys.size >= maxTenants) keys.clear()
+      keys.set(tenant, own)
+    }
+    return own
+  }
+}
+
+function createFilter([key0, key1]: readonly [number, number], isNew: (a: number, b: number) => boolean): IdFilter {
+  const isKnown: IdFilter['isKnown'] = (kind, bytes, view, start, end) => {
+    const a = halfSipHash(bytes, view, start, end, key0 ^ kinds[kind], key1)
+    return !isNew(a, secondHalf)
+  }
+  return {
+    isKnown,
+    isKnownText(kind, id) {
+      if (!id.isWellFormed()) return false
+      const bytes = Buffer.from(id)
+      return isKnown(kind, bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0, bytes.length)
+    },
+  }
+}
+
+interface IdList {
+  readonly size: number
+  push(a: number, b: number): void
+  bytes(): Uint8Array
+}
+
+function createIdList(): IdList {
+  let bytes = noBytes
+  let view: DataView | undefined
+  let size = 0
+  return {
+    get size() {
+      return size
+    },
+    push(a, b) {
+      if (view === undefined || (size + 1) * idBytes > bytes.length) {
+        const larger = new Uint8Array(Math.max(256, bytes.length * 2))
+        larger.set(bytes)
+        bytes = larger
+        view = new DataView(larger.buffer)
+      }
+      view.setInt32(size * idBytes, a, true)
+      view.setInt32(size * idBytes + 4, b, true)
+      size++
+    },
+    bytes: () => bytes.subarray(0, size * idBytes),
+  }
+}
+
+function forEachId(ids: Uint8Array, visit: (a: number, b: number) => void): void {
+  const view = new DataView(ids.buffer, ids.byteOffset, ids.length)
+  for (let at = 0; at + idBytes <= ids.length; at += idBytes)
+    visit(view.getInt32(at, true), view.getInt32(at + 4, true))
 }
 
 /** The other 32 bits of the last hash: two numbers come back without an object for each record. */
@@ -225,8 +301,8 @@ interface Table {
 }
 
 /** Open addressing in flat arrays: twelve bytes a place, at most half of them taken. */
-function createTable(): Table {
-  let capacity = 16_384
+function createTable(places = 16_384): Table {
+  let capacity = places
   let slots = new Int32Array(capacity * 3)
   let size = 0
 

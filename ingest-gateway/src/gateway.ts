@@ -1,5 +1,6 @@
 /** The gateway as a whole: listener, ingest, spool, writer, heartbeat; nothing else knows all of them. */
 import { mkdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { createAgnesClient, type KeyRing, openKeyRing } from '@agnes/clickhouse'
@@ -13,6 +14,7 @@ import {
   UserError,
   urlHost,
 } from '@agnes/config'
+import { createRedaction, loadRules, noRules } from '@agnes/redaction'
 import { createGate, defaultTenant } from './auth/gate.ts'
 import { createQuotas } from './auth/quota.ts'
 import { createByteBudget } from './byte-budget.ts'
@@ -21,10 +23,9 @@ import { listenGrpc } from './grpc/server.ts'
 import { type HealthReport, listen } from './http/server.ts'
 import { createIngest } from './ingest.ts'
 import { createMetrics } from './metrics.ts'
+import { createDecodeThreads } from './otlp/decode-threads.ts'
 import { type Pulse, startPulse } from './pulse.ts'
 import { createRecentRequests } from './recent-requests.ts'
-import { createRedaction } from './redact/redactor.ts'
-import { loadRules, noRules } from './redact/rules.ts'
 import { createRequestHash } from './request-hash.ts'
 import { openSpool } from './spool/spool.ts'
 import { openTls } from './tls.ts'
@@ -39,6 +40,7 @@ export interface GatewayOptions {
     Partial<
       Pick<
         Config,
+        | 'decodeThreads'
         | 'tls'
         | 'redaction'
         | 'redactionRules'
@@ -81,6 +83,8 @@ export interface Gateway {
 const drainMs = 8_000
 /** On loopback the start waits this long for the list of keys; until it is there, clients with a key are told to come again. */
 const keysWaitMs = 1_000
+/** Threads that decode, unless told: more than four are faster than the thread that answers. */
+const maxDecodeThreads = 4
 /** Requests of the largest size that may be in memory at once; usual ones are a thousandth of it. */
 const requestsInMemory = 4
 
@@ -93,9 +97,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   // Spool and writer speak up when something is wrong, or right again.
   const warn: Log = (message, level = 'warn', fields) => log(message, level, fields)
   const rules = config.redaction === false ? noRules : await loadRules(config.redactionRules)
-  const tls = config.tls && openTls({ files: config.tls, log, everyMs: options.tlsEveryMs })
   const directory = path.join(config.dataDir, 'spool')
   createDirectory(directory)
+  const recognitionKey = loadKeyFile(path.join(directory, 'request-hash.key'), 16, 'AGNES_DATA_DIR')
+  const redactionKeyFile = config.redactionKeyFile ?? path.join(config.dataDir, 'redaction.key')
+  const redactionKey = loadKeyFile(redactionKeyFile, 32, 'AGNES_REDACTION_KEY_FILE')
+  const tls = config.tls && openTls({ files: config.tls, log, everyMs: options.tlsEveryMs })
   const lock = await lockDirectory(directory, 'spool')
   const ring = openKeyRing({
     client: createAgnesClient({ url: clickhouseUrl, application: 'agnes-ingest-gateway', requestTimeoutMs: 5_000 }),
@@ -143,18 +150,20 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
   const answered = Promise.resolve({ records: 0, rejected: 0, notes: [] })
   for (const hash of spool.recoveredHashes) void recent.remember(hash, answered)
-  const recognitionKey = loadKeyFile(path.join(directory, 'request-hash.key'), 16)
   const eventIds = createEventIds({ key: recognitionKey })
   for (const ids of spool.recoveredIds) eventIds.restore(ids)
+  const threadCount = config.decodeThreads ?? Math.max(1, Math.min(maxDecodeThreads, availableParallelism() - 1))
+  const threads =
+    threadCount === 0
+      ? undefined
+      : createDecodeThreads(threadCount, { rules: rules.source, redactionKey, recognitionKey, limits: undefined }, log)
   const ingest = createIngest({
+    threads,
     spool,
     recent,
     eventIds,
     hashOf: createRequestHash(recognitionKey),
-    redaction: createRedaction(
-      rules,
-      loadKeyFile(config.redactionKeyFile ?? path.join(config.dataDir, 'redaction.key'), 32),
-    ),
+    redaction: createRedaction(rules, redactionKey),
     ruleSet: rules.hash,
     nowNs,
   })
@@ -234,6 +243,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   })
 
   async function giveUp(error: unknown): Promise<never> {
+    await threads?.close()
     await spool.close()
     await writer.stop()
     await client.close()
@@ -261,6 +271,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     tls?.stop()
     await pulse?.stop()
     await Promise.all([listener.close(), grpc.close()])
+    await threads?.close()
     await spool.close()
     const drained = writer.stop()
     await Promise.race([drained, new Promise((resolve) => setTimeout(resolve, drainMs).unref())])

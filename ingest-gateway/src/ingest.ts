@@ -1,10 +1,10 @@
 /** One request's way: bytes → rows → disk → answer. Transport (HTTP, later gRPC) stays outside. */
+
+import type { StartRedaction } from '@agnes/redaction'
 import type { EventIds, RequestIds } from './event-ids.ts'
-import type { Rows, TranscodeLimits } from './otlp/rows.ts'
-import { transcodeJson } from './otlp/transcode-json.ts'
-import { transcodeProtobuf } from './otlp/transcode-protobuf.ts'
+import { decode, type Rows, type TranscodeLimits, type WireFormat } from './otlp/decode.ts'
+import { type DecodeThreads, worthAThreadBytes } from './otlp/decode-threads.ts'
 import type { RecentRequests } from './recent-requests.ts'
-import type { StartRedaction } from './redact/redactor.ts'
 import type { RequestHash } from './request-hash.ts'
 import type { Spool, SpoolRequest } from './spool/spool.ts'
 
@@ -24,7 +24,7 @@ export interface Ingested {
 
 export interface Ingest {
   /**
-   * Takes a log export request; resolves when it is on disk.
+   * Takes a log export request, whose memory may change hands; resolves when it is on disk.
    * @param onRecords told how many records there are as soon as that is known; not for a retry
    * @throws RequestError if it can't be understood, SpoolUnavailableError if it can't be made durable
    */
@@ -34,21 +34,32 @@ export interface Ingest {
 
 export interface IngestOptions {
   readonly spool: Spool
-  readonly recent: RecentRequests<Ingested & { readonly records: number }>
+  readonly recent: RecentRequests<Taken>
   readonly hashOf: RequestHash
   readonly eventIds: EventIds
   readonly redaction: StartRedaction
   /** 8 bytes. */
   readonly ruleSet: Uint8Array
   readonly limits?: TranscodeLimits
+  /** Without it all is decoded on this thread. */
+  readonly threads?: DecodeThreads | undefined
   /** Wall clock, nanoseconds since 1970. */
   readonly nowNs: () => bigint
 }
 
-type WireFormat = 'protobuf' | 'json'
+interface Taken extends Ingested {
+  readonly records: number
+}
+
+interface Undecoded {
+  readonly body: Buffer
+  readonly format: WireFormat
+  readonly tenant: string
+  readonly receivedAtNs: bigint
+}
 
 export function createIngest(options: IngestOptions): Ingest {
-  const { spool, recent, hashOf, eventIds, redaction, ruleSet, limits, nowNs } = options
+  const { spool, recent, hashOf, eventIds, redaction, ruleSet, limits, threads, nowNs } = options
   const counters: IngestCounters = { received: 0, duplicate: 0, rejected: 0 }
 
   async function logs(
@@ -66,39 +77,54 @@ export function createIngest(options: IngestOptions): Ingest {
       counters.duplicate += answer.records
       return answer
     }
-    const receivedAtNs = nowNs()
-    const ids = eventIds.begin(tenant)
-    const rows = transcode(body, format, receivedAtNs, tenant, ids)
-    onRecords(rows.records + rows.duplicates + rows.rejected)
-    return recent.remember(requestHash, store(rows, { tenant, receivedAtNs, requestHash }, ids))
+    return recent.remember(requestHash, take({ body, format, tenant, receivedAtNs: nowNs() }, requestHash, onRecords))
   }
 
-  function transcode(body: Buffer, format: WireFormat, receivedAtNs: bigint, tenant: string, ids: RequestIds): Rows {
+  function take(request: Undecoded, requestHash: Uint8Array, onRecords: (records: number) => void): Promise<Taken> {
+    const ids = eventIds.begin(request.tenant)
+    const taken = decodeAndStore(request, requestHash, ids, onRecords)
+    // In the same turn of the loop: whoever repeats an id of it waits.
+    ids.settle(taken)
+    return taken
+  }
+
+  async function decodeAndStore(
+    request: Undecoded,
+    requestHash: Uint8Array,
+    ids: RequestIds,
+    onRecords: (records: number) => void,
+  ): Promise<Taken> {
+    const elsewhere = threads !== undefined && request.body.length >= worthAThreadBytes
+    let rows: Rows
     try {
-      return (format === 'protobuf' ? transcodeProtobuf : transcodeJson)(body, receivedAtNs, {
-        redactor: redaction(tenant),
-        ids,
-        ...(limits === undefined ? {} : { limits }),
-      })
+      rows = elsewhere ? await decodeElsewhere(threads, request, ids) : decodeHere(request, ids)
     } catch (error) {
       ids.fail()
       throw error
     }
-  }
-
-  async function store(
-    rows: Rows,
-    request: Pick<SpoolRequest, 'tenant' | 'receivedAtNs' | 'requestHash'>,
-    ids: RequestIds,
-  ) {
     const { records, duplicates, rejected, notes } = rows
-    const stored = append(rows, request, ids)
-    ids.settle(stored)
-    await stored
+    onRecords(records + duplicates + rejected)
+    await append(rows, { tenant: request.tenant, receivedAtNs: request.receivedAtNs, requestHash }, ids)
     counters.received += records + duplicates + rejected
     counters.duplicate += duplicates
     counters.rejected += rejected
     return { records: records + duplicates, rejected, notes }
+  }
+
+  function decodeHere({ body, format, receivedAtNs, tenant }: Undecoded, ids: RequestIds): Rows {
+    return decode(body, format, receivedAtNs, {
+      redactor: redaction(tenant),
+      ids,
+      ...(limits === undefined ? {} : { limits }),
+    })
+  }
+
+  /** Threads do not know which events came before; where some did, the request is decoded once more without them. */
+  async function decodeElsewhere(on: DecodeThreads, request: Undecoded, ids: RequestIds): Promise<Rows> {
+    const first = await on.decode({ ...request, known: undefined })
+    const known = ids.note(first.ids)
+    if (known === undefined) return first.rows
+    return (await on.decode({ ...request, body: first.body, known })).rows
   }
 
   async function append(

@@ -1,7 +1,3 @@
-import { mkdtempSync, readdirSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
-import { loadKeyFile } from '@agnes/config'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createRequestHash } from './request-hash.ts'
@@ -25,13 +21,4 @@ test('the same request has the same hash; another body, format or tenant has ano
 test('a body is not confused with its prefix or with zeros behind it', () => {
   const bodies = [Buffer.alloc(0), Buffer.alloc(1), Buffer.alloc(15), Buffer.alloc(16), Buffer.alloc(17)]
   expect(new Set(bodies.map((body) => hex(body))).size).toBe(bodies.length)
-})
-
-test('the key survives a restart, and only its owner can read it', () => {
-  const directory = mkdtempSync(path.join(tmpdir(), 'agnes-key-'))
-  const key = loadKeyFile(path.join(directory, 'key'), 16)
-  expect(key).toHaveLength(16)
-  expect(Buffer.from(loadKeyFile(path.join(directory, 'key'), 16)).equals(key)).toBe(true)
-  const [name = ''] = readdirSync(directory)
-  expect(statSync(path.join(directory, name)).mode & 0o777).toBe(0o600)
 })

@@ -18,8 +18,8 @@ const writer = 'ingest-gateway/src/writer/writer.test.ts'
 const spool = 'ingest-gateway/src/spool/spool.test.ts'
 const gate = 'ingest-gateway/src/auth/gate.test.ts'
 const keyRing = 'ingest-gateway/src/auth/key-ring.test.ts'
-const redactor = 'ingest-gateway/src/redact/redactor.test.ts'
-const rules = 'ingest-gateway/src/redact/rules.test.ts'
+const redactor = 'redaction/src/redactor.test.ts'
+const rules = 'redaction/src/rules.test.ts'
 
 const at = (file: string, ...titles: string[]): Elsewhere => ({ file, titles })
 

@@ -1,9 +1,8 @@
 /** Cases 72 and 78 of the catalogue: secrets that hide. What hides well enough is what docs/redaction.md says is not found. */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
+import { createRedaction, loadRules } from '@agnes/redaction'
 import { beforeAll, expect, test } from 'vitest'
-import { createRedaction } from '../../ingest-gateway/src/redact/redactor.ts'
-import { loadRules } from '../../ingest-gateway/src/redact/rules.ts'
 import { repository } from '../support/agnes.ts'
 
 /** In two parts, or scanners of other people's repositories find it here. */

@@ -7,11 +7,11 @@ import { type Admission, type Gate, RefusedError } from '../auth/gate.ts'
 import { BusyError, type ByteBudget } from '../byte-budget.ts'
 import type { Ingest } from '../ingest.ts'
 import type { Metrics, RefusalReason } from '../metrics.ts'
-import { RequestError } from '../otlp/rows.ts'
+import { RequestError, type WireFormat } from '../otlp/decode.ts'
 import { SpoolUnavailableError } from '../spool/spool.ts'
 import type { Tls } from '../tls.ts'
 import { AbortedError, BodyError, type BodyLimits, contentEncoding, readBody } from './body.ts'
-import { type Answer, contentTypes, failure, success, type WireFormat } from './status.ts'
+import { type Answer, contentTypes, failure, success } from './status.ts'
 import { createTlsServer, mayExport } from './tls-server.ts'
 
 export interface HealthReport {

@@ -3,9 +3,8 @@
  * @see OTLP specification, "OTLP/HTTP Response"
  */
 import { Buffer } from 'node:buffer'
+import type { WireFormat } from '../otlp/decode.ts'
 import { RowWriter } from '../otlp/row-writer.ts'
-
-export type WireFormat = 'protobuf' | 'json'
 
 export const contentTypes = { protobuf: 'application/x-protobuf', json: 'application/json' } as const
 

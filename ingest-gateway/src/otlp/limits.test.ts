@@ -1,10 +1,10 @@
 /** What is too deep, too many or too large, and text that is not text: one record pays, or the request, never the process. */
+
+import { compileRules, createRedaction } from '@agnes/redaction'
 import { describe, expect, test } from 'vitest'
 import type { AnyValue, ExportLogsRequest, KeyValue, ScopeLogs } from '../../../tests/support/otlp-reference.ts'
 import { type Field, message, recordFields, requestFields, varint } from '../../../tests/support/protobuf-wire.ts'
 import { type Row, rowsOf } from '../../../tests/support/rowbinary.ts'
-import { createRedaction } from '../redact/redactor.ts'
-import { compileRules } from '../redact/rules.ts'
 import { defaultLimits, type Rows } from './rows.ts'
 import { transcodeJson } from './transcode-json.ts'
 import { transcodeProtobuf } from './transcode-protobuf.ts'

@@ -1,6 +1,7 @@
 /** What both transcoders (protobuf, JSON) take and give, and the rules they share. */
-import type { RequestIds } from '../event-ids.ts'
-import type { Redactor } from '../redact/redactor.ts'
+
+import type { Redactor } from '@agnes/redaction'
+import type { IdFilter } from '../event-ids.ts'
 
 export interface TranscodeLimits {
   /** More records in a request are refused whole (413). */
@@ -18,7 +19,7 @@ export interface TranscodeOptions {
   /** Takes secrets out; without one nothing is looked at. */
   readonly redactor?: Redactor
   /** Recognises events that came before; without it all are new. */
-  readonly ids?: RequestIds
+  readonly ids?: IdFilter
 }
 
 /** A request in insert format (see layout.ts). */

@@ -6,8 +6,8 @@
  * @see OTLP specification, "JSON Protobuf Encoding"
  */
 import { Buffer, isUtf8 } from 'node:buffer'
-import type { RequestIds } from '../event-ids.ts'
-import type { Redactor } from '../redact/redactor.ts'
+import type { Redactor } from '@agnes/redaction'
+import type { IdFilter } from '../event-ids.ts'
 import { type ResourcePrefix, RowWriter, resourcePrefix, writeGroupRedactions } from './row-writer.ts'
 import {
   asRequestError,
@@ -134,7 +134,7 @@ class Walk {
   private sequence = ''
   private timestamp = ''
   private duplicates = 0
-  private readonly ids: RequestIds | undefined
+  private readonly ids: IdFilter | undefined
 
   /** undefined: the request holds no secret, or none is to be looked for. */
   private redactor: Redactor | undefined
@@ -289,7 +289,7 @@ class Walk {
   }
 
   /** Whether the record that was just written came before. */
-  private isKnown(ids: RequestIds): boolean {
+  private isKnown(ids: IdFilter): boolean {
     if (this.uid !== '') return ids.isKnownText('uid', this.uid)
     if (this.eventId !== '') return ids.isKnownText('eventId', this.eventId)
     const id = claudeCodeId(this.sessionId, this.sequence, this.timestamp)

@@ -7,9 +7,8 @@
  * @see opentelemetry-proto, logs/v1/logs.proto and common/v1/common.proto
  */
 import { isUtf8 } from 'node:buffer'
-import type { RequestIds } from '../event-ids.ts'
-import { hasCandidate } from '../redact/needles.ts'
-import type { Redactor } from '../redact/redactor.ts'
+import { hasCandidate, type Redactor } from '@agnes/redaction'
+import type { IdFilter } from '../event-ids.ts'
 import { ProtobufError, Reader } from './reader.ts'
 import { base64Length, type ResourcePrefix, RowWriter, resourcePrefix, writeGroupRedactions } from './row-writer.ts'
 import {
@@ -121,7 +120,7 @@ class Transcoder {
   private readonly receivedHigh: number
   private records = 0
   private duplicates = 0
-  private readonly ids: RequestIds | undefined
+  private readonly ids: IdFilter | undefined
   private containers = 0
   /** Bytes of resources written so far, those of scopes that were taken back included: it bounds the work. */
   private copiedBytes = 0
@@ -476,7 +475,7 @@ class Transcoder {
   }
 
   /** Whether the record that was just written came before. */
-  private isKnown(ids: RequestIds): boolean {
+  private isKnown(ids: IdFilter): boolean {
     const { reader } = this
     const uid = this.textOfValue(this.uid)
     if (uid !== undefined) return ids.isKnown('uid', reader.bytes, reader.view, uid.start, uid.end)

@@ -36,38 +36,34 @@ const maxTenantBytes = 127
 const noRuleSet = new Uint8Array(8)
 const noIds = new Uint8Array(0)
 
+/** Columns of a frame; those of the first format have the same order. */
+const columns = [
+  { column: 'Magic UInt32', inFirst: true },
+  { column: 'HeaderCrc UInt32', inFirst: true },
+  { column: 'HeaderBytes UInt32', inFirst: false },
+  { column: 'PayloadBytes UInt32', inFirst: true },
+  { column: 'PayloadCrc UInt32', inFirst: true },
+  { column: 'FrameRecords UInt32', inFirst: true },
+  { column: 'FrameSeq UInt64', inFirst: true },
+  { column: 'ReceivedAt DateTime64(9)', inFirst: true },
+  { column: 'BatchId UUID', inFirst: true },
+  { column: 'RequestHash FixedString(16)', inFirst: true },
+  { column: 'RuleSet FixedString(8)', inFirst: false },
+  { column: 'TenantId String', inFirst: true },
+  { column: 'Ids String', inFirst: false },
+] as const
+
+const structureOf = (header: readonly { readonly column: string }[], groups: string): string =>
+  [...header.map(({ column }) => column), `Groups ${groups}`].join(', ')
+
 /** ClickHouse structure of a segment file in RowBinary. */
-export const frameStructure = [
-  'Magic UInt32',
-  'HeaderCrc UInt32',
-  'HeaderBytes UInt32',
-  'PayloadBytes UInt32',
-  'PayloadCrc UInt32',
-  'FrameRecords UInt32',
-  'FrameSeq UInt64',
-  'ReceivedAt DateTime64(9)',
-  'BatchId UUID',
-  'RequestHash FixedString(16)',
-  'RuleSet FixedString(8)',
-  'TenantId String',
-  'Ids String',
-  `Groups ${groupsType}`,
-].join(', ')
+export const frameStructure = structureOf(columns, groupsType)
 
 /** The structure of a segment in the first format. */
-export const firstFrameStructure = [
-  'Magic UInt32',
-  'HeaderCrc UInt32',
-  'PayloadBytes UInt32',
-  'PayloadCrc UInt32',
-  'FrameRecords UInt32',
-  'FrameSeq UInt64',
-  'ReceivedAt DateTime64(9)',
-  'BatchId UUID',
-  'RequestHash FixedString(16)',
-  'TenantId String',
-  `Groups ${groupsTypeWithoutRedactions}`,
-].join(', ')
+export const firstFrameStructure = structureOf(
+  columns.filter(({ inFirst }) => inFirst),
+  groupsTypeWithoutRedactions,
+)
 
 /** Whether a segment that begins with these bytes is in the first format. A segment holds frames of one format. */
 export function isFirstFormat(start: Buffer): boolean {

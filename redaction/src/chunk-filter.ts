@@ -1,7 +1,7 @@
 /**
- * The inner loop of the needle scan, sixteen bytes a step, as a WebAssembly module of our own making: a loop over bytes in
- * JavaScript takes 1.5 µs for a log record, as much as everything else that is done with it; this takes a tenth
- * (bench/transcode).
+ * The inner loop of the needle scan, sixteen bytes a step, as a WebAssembly module of our own making. For a log record of
+ * 450 bytes a loop in JavaScript took 2 µs, as much as everything else that is done with it; this takes 0.3 µs, and with
+ * the closer looks that follow 0.7 to 1.
  *
  * The method is Teddy's (Hyperscan): three bytes in a row are looked up by their nibbles in tables of sixteen entries,
  * which is one instruction for all sixteen places. Each entry is a set of eight buckets, and needles are spread over the

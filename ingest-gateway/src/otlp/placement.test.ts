@@ -1,4 +1,5 @@
 /** Wherever in a request a secret stands, and however the request is written, it is not in the rows. */
+import { compileRules, createRedaction } from '@agnes/redaction'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type Canary, canaries, plant, secretIn } from '../../../tests/support/canaries.ts'
@@ -6,10 +7,8 @@ import { exportLogsRequest } from '../../../tests/support/otlp-arbitraries.ts'
 import { encodeJson } from '../../../tests/support/otlp-json.ts'
 import { type ExportLogsRequest, encodeExportLogsRequest } from '../../../tests/support/otlp-reference.ts'
 import { type Row, rowsOf } from '../../../tests/support/rowbinary.ts'
-import { transcodeJson } from '../otlp/transcode-json.ts'
-import { transcodeProtobuf } from '../otlp/transcode-protobuf.ts'
-import { createRedaction } from './redactor.ts'
-import { compileRules } from './rules.ts'
+import { transcodeJson } from './transcode-json.ts'
+import { transcodeProtobuf } from './transcode-protobuf.ts'
 
 const noon = 1_795_000_000_000_000_000n
 const rules = await compileRules({})

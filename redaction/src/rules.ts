@@ -19,6 +19,8 @@ export interface RuleSet {
   readonly scan: NeedleScan | undefined
   /** Number of rules; 0 when redaction is off. */
   readonly size: number
+  /** What it was made of, for another thread to make its own; undefined when redaction is off. */
+  readonly source: RulesFile | undefined
   /** First 8 bytes of the SHA-256 of the effective rules, stored with each frame; zeros when redaction is off. */
   readonly hash: Uint8Array
 }
@@ -28,7 +30,8 @@ export interface SearchRule {
   readonly id: string
   /** Lower-case; only texts with one of these are searched. Empty: all are. */
   readonly contains: readonly string[]
-  findAll(text: string): Match[]
+  /** The first matches; one more than `most` at most. */
+  findAll(text: string, most: number): Match[]
 }
 
 export const cardRule = 'card_number'
@@ -143,6 +146,7 @@ export async function compileRules(input: RulesFile): Promise<RuleSet> {
     searches,
     cards,
     scan: everywhere ? undefined : createNeedleScan(needles, cards),
+    source: input,
     size: keys.length + patterns.length + searches.length + Number(cards),
     hash: createHash('sha256').update(canonical).digest().subarray(0, 8),
   }
@@ -157,6 +161,7 @@ export const noRules: RuleSet = {
   searches: [],
   cards: false,
   scan: createNeedleScan([], false),
+  source: undefined,
   size: 0,
   hash: new Uint8Array(8),
 }
@@ -176,10 +181,10 @@ async function compileSearches(patterns: z.output<typeof rulesFile>['patterns'])
     return {
       id,
       contains,
-      findAll(text) {
+      findAll(text, most) {
         const matcher = compiled.matcher(text)
         const matches: Match[] = []
-        while (matcher.find()) matches.push({ start: matcher.start(), end: matcher.end() })
+        while (matches.length <= most && matcher.find()) matches.push({ start: matcher.start(), end: matcher.end() })
         return matches
       },
     }
