@@ -24,6 +24,7 @@ export function environment(dataDir: string): NodeJS.ProcessEnv {
 
 export interface Instance {
   readonly otlpUrl: string
+  readonly clickhouseUrl: string
   readonly client: ClickHouseClient
   readonly gatewayPid: number
   readonly enginePid: number
@@ -40,6 +41,7 @@ export async function startInstance(): Promise<Instance> {
   const gateway = await start('gateway', { ...env, AGNES_CLICKHOUSE_PORT: clickhouse.port })
   return {
     otlpUrl: gateway.url,
+    clickhouseUrl: engine.url,
     client,
     gatewayPid: gateway.child.pid ?? 0,
     enginePid: engine.child.pid ?? 0,

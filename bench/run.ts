@@ -1,5 +1,6 @@
-/** `npm run bench [transcode|gateway|ingest|query|up …]`: all of them without arguments. */
+/** `npm run bench [transcode|gateway|ingest|query|inbox|up …]`: all of them without arguments. */
 import { benchGateway } from './gateway.ts'
+import { benchInbox } from './inbox.ts'
 import { benchIngest } from './ingest.ts'
 import { benchQuery } from './query.ts'
 import { benchTranscode } from './transcode.ts'
@@ -10,6 +11,7 @@ const benches: Readonly<Record<string, () => void | Promise<void>>> = {
   gateway: benchGateway,
   ingest: benchIngest,
   query: benchQuery,
+  inbox: benchInbox,
   up: benchUp,
 }
 

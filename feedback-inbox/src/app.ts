@@ -47,6 +47,8 @@ export function buildApp(inbox: Inbox, assets: Assets): FastifyInstance {
     bodyLimit: formBytes,
     requestTimeout: 30_000,
     forceCloseConnections: 'idle',
+    // A proxy with TLS on this host says who asks, and that it was by https; nobody else is believed.
+    trustProxy: 'loopback',
     routerOptions: { maxParamLength: 2_000 },
   })
   app.decorateRequest('visitor', undefined)
@@ -114,9 +116,9 @@ function isSafe({ method }: FastifyRequest): boolean {
 /** A form on somebody else's page, whatever cookie comes with it. */
 function refuseForeignForm(request: FastifyRequest): void {
   if (isSafe(request)) return
-  const { origin, host } = request.headers
+  const { origin } = request.headers
   const site = request.headers['sec-fetch-site']
-  const sameOrigin = origin === undefined || (URL.canParse(origin) && new URL(origin).host === host)
+  const sameOrigin = origin === undefined || (URL.canParse(origin) && new URL(origin).host === request.host)
   if (sameOrigin && (site === undefined || site === 'same-origin' || site === 'none')) return
   throw new UserError('this form was sent from another site', {
     code: 'foreign_form',

@@ -93,21 +93,19 @@ describe.skipIf(noChromium)('in a browser', () => {
     await page.waitForURL(/\/login$/)
 
     await logIn(page, inbox.url, text)
-    const key = text
     await page.goto(`${inbox.url}/login`)
     expect(page.url()).toBe(`${inbox.url}/admin/activity`)
     const fresh = await browser.open()
     await fresh.page.goto(`${inbox.url}/login`)
-    const form = await fresh.page.locator('form').evaluate('form => new URLSearchParams(new FormData(form)).toString()')
-    const replay = async () => {
-      const visit = (await fresh.page.context().cookies()).map(({ name, value }) => `${name}=${value}`).join('; ')
-      return fetch(`${inbox.url}/login`, {
+    const loginToken = (await fresh.page.locator('input[name=token]').getAttribute('value')) ?? ''
+    const visit = (await fresh.page.context().cookies()).map(({ name, value }) => `${name}=${value}`).join('; ')
+    const replay = () =>
+      fetch(`${inbox.url}/login`, {
         method: 'POST',
         redirect: 'manual',
         headers: { cookie: visit, 'content-type': 'application/x-www-form-urlencoded' },
-        body: `${String(form)}&key=${key}`.replace('&key=&', '&'),
+        body: new URLSearchParams({ token: loginToken, key: text }),
       })
-    }
     expect((await replay()).status).toBe(303)
     const again = await replay()
     expect(again.status).toBe(409)

@@ -33,7 +33,8 @@ export async function startBrowser(): Promise<TestBrowser> {
   return {
     async open(options = {}) {
       const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options })
-      context.setDefaultTimeout(10_000)
+      // A busy machine is no reason to fail.
+      context.setDefaultTimeout(30_000)
       const page = await context.newPage()
       const problems: string[] = []
       page.on('pageerror', (error) => problems.push(error.message))

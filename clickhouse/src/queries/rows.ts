@@ -22,10 +22,10 @@ export function shortRowColumns(longestText: number): string {
 }
 
 function columnsOf(text: (column: string) => string): string {
-  return `EventId AS id, Timestamp AS timestamp, ReceivedAt AS received_at, Seq AS seq, BatchId AS batch_id,
-  EventName AS event_name, ServiceName AS service_name, UserId AS user_id, Action AS action, ${text('Resource')} AS resource,
-  Result AS result, DurationMs AS duration_ms, ClientKind AS client_kind,
-  ClientAddress AS client_address, CorrelationId AS correlation_id, SessionId AS session_id, RunId AS run_id,
+  return `${text('EventId')} AS id, Timestamp AS timestamp, ReceivedAt AS received_at, Seq AS seq, BatchId AS batch_id,
+  ${text('EventName')} AS event_name, ${text('ServiceName')} AS service_name, ${text('UserId')} AS user_id, ${text('Action')} AS action, ${text('Resource')} AS resource,
+  ${text('Result')} AS result, DurationMs AS duration_ms, ${text('ClientKind')} AS client_kind,
+  ${text('ClientAddress')} AS client_address, ${text('CorrelationId')} AS correlation_id, ${text('SessionId')} AS session_id, ${text('RunId')} AS run_id,
   ${text('Summary')} AS summary, ${text('Message')} AS message, ${text('Params')} AS params, ${text('ParamsBefore')} AS params_before`
 }
 

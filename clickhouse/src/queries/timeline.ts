@@ -15,7 +15,7 @@ const defaultLimit = 100
 const largestLimit = 1000
 
 export interface TimelineOptions {
-  /** Resource, summary, message and params are cut to so many characters; whole unless told. */
+  /** Texts are cut to so many characters; whole unless told. */
   readonly longestText?: number
 }
 

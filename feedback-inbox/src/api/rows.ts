@@ -1,5 +1,6 @@
 /** Events as the API tells them: names as in the SQL views, SQL literals masked, long texts cut. */
 import { csvLine, type EventDetail, type TimelineRow } from '@agnes/clickhouse'
+import { resultClasses } from '@agnes/events'
 import { z } from 'zod'
 import { maskParams, maskText, parseJson } from '../masking/params.ts'
 
@@ -20,7 +21,7 @@ export const eventRow = z.object({
   action: z.string(),
   resource: z.string(),
   result: z.string().describe('As the application wrote it; empty when it wrote none.'),
-  result_class: z.enum(['success', 'error', 'denied', 'none', 'other']),
+  result_class: z.enum(resultClasses),
   duration_ms: z.number().nullable(),
   client_kind: z.string(),
   client_address: z.string(),

@@ -9,14 +9,21 @@ export interface MaskOptions {
   readonly longestText: number
 }
 
+/** Masking makes texts shorter: so many times the length that is shown is looked at. */
+const lookedAt = 4
+
 /** Deeper or larger values are an attack on whoever walks them. */
 const maxDepth = 32
 const maxValues = 5_000
 
 /** One text as it may be seen. @param key it stands under, which may say that it is SQL */
 export function maskText(text: string, key: string, { longestText }: MaskOptions): string {
-  const masked = isSql(text, key) || quotesSql(text) ? maskSql(text) : text
-  const { head, left } = cut(masked, longestText)
+  // What is cut off need not be masked; a literal that is cut in two is taken for one to the end.
+  const looked = cut(text, longestText * lookedAt)
+  const masked = isSql(looked.head, key) || quotesSql(looked.head) ? maskSql(looked.head) : looked.head
+  const shortened = cut(masked, longestText)
+  const { head } = shortened
+  const left = shortened.left + looked.left
   return left > 0 ? `${head}… (${left.toLocaleString('en')} more characters)` : head
 }
 

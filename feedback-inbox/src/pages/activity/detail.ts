@@ -8,6 +8,7 @@ import { duration } from '../../html/words.ts'
 import { queryOf } from '../../http/filter.ts'
 import { type Change, changesOf, leavesOf } from '../../masking/changes.ts'
 import { type Json, maskParams, maskText } from '../../masking/params.ts'
+import { activityLink } from './link.ts'
 import { resultTag, timelineTable } from './timeline-table.ts'
 
 export interface DetailView {
@@ -18,6 +19,9 @@ export interface DetailView {
   /** Of the same table, if it is a sync. */
   readonly runs: TimelinePage | undefined
 }
+
+/** No id of ours is longer; more is nobody's address. */
+const longestId = 200
 
 /** Characters of one value. */
 const longestText = 1_000
@@ -48,12 +52,13 @@ ${
 function facts(event: EventDetail): Html {
   const { userId, clientKind, clientAddress, resource, durationMs, correlationId, sessionId, runId } = event
   const activity = (name: string, value: string): Html =>
-    html`<a href="/admin/activity${queryOf(
+    activityLink(
       new Map([
         [name, value],
         ['since', 'all'],
       ]),
-    )}">${shown(value)}</a>`
+      shown(value),
+    )
   const rows: readonly (readonly [string, Html | string | false])[] = [
     ['Who', userId !== '' && activity('user_id', userId)],
     ['From', [clientKind, clientAddress].filter((part) => part !== '').join(', ')],
@@ -63,7 +68,7 @@ function facts(event: EventDetail): Html {
     [
       'Session',
       sessionId !== '' &&
-        (hasPlace('sessions')
+        (hasPlace('sessions') && sessionId.length <= longestId
           ? html`<a href="/admin/sessions${queryOf(new Map([['session_id', sessionId]]))}">${shown(sessionId)}</a>`
           : shown(sessionId)),
     ],
@@ -77,20 +82,20 @@ function facts(event: EventDetail): Html {
 /** Where to go on from an event of this kind. */
 function links({ eventName, action, resource, attributes }: EventDetail): Html | false {
   const found: Html[] = []
-  const timeline = (said: Readonly<Record<string, string>>): string =>
-    `/admin/activity${queryOf(new Map(Object.entries({ ...said, since: '7d' })))}`
+  const timeline = (said: Readonly<Record<string, string>>, label: Html): Html =>
+    activityLink(new Map(Object.entries({ ...said, since: '7d' })), label)
   if (eventName === 'agnes.sync') {
     found.push(html`<a href="/admin/activity/sync">All tables</a>`)
-    found.push(html`<a href="${timeline({ action_in: action, resource })}">Syncs of this table</a>`)
+    found.push(timeline({ action_in: action, resource }, html`Syncs of this table`))
   }
   if (eventName === 'agnes.session_processor') {
-    const name = attributes['agnes.processor.name'] ?? ''
-    found.push(html`<a href="${timeline({ action_in: action, resource })}">Runs of ${shown(name)} over this file</a>`)
-    found.push(html`<a href="${timeline({ action_in: action })}">All runs of ${shown(name)}</a>`)
+    const name = shown(attributes['agnes.processor.name'] ?? '', { atMost: 60 })
+    found.push(timeline({ action_in: action, resource }, html`Runs of ${name} over this file`))
+    found.push(timeline({ action_in: action }, html`All runs of ${name}`))
   }
   const report =
     attributes['agnes.feedback.id'] ?? (action.startsWith('feedback.') ? resource.replace(/^feedback:/, '') : '')
-  if (report !== '' && hasPlace('feedback')) {
+  if (report !== '' && report.length <= longestId && hasPlace('feedback')) {
     found.push(html`<a href="/admin/feedback/${encodeURIComponent(report)}">The report</a>`)
   }
   return found.length > 0 && html`<p class="links">${found.map((link) => html`${link} `)}</p>`

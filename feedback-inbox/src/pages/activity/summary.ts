@@ -73,11 +73,17 @@ ${facet('Clients', 'client_kind', clientKinds, said)}
 </aside>`
 }
 
+/** A filter takes no longer ones. */
+const longestValue = 1_000
+
 function facet(title: string, name: string, entries: readonly Facet[], said: Said): Html | false {
   if (entries.length === 0) return false
   return html`<section><h2>${title}</h2><ul>${entries.map(({ value, count }) => {
+    if (value.length > longestValue) {
+      return html`<li class="facet"><span class="facet-name">${shown(value, { atMost: 40 })}</span><span class="number">${number(count)}</span></li>`
+    }
     const isSet = said.get(name) === value
     const href = `/admin/activity${queryOf(saying(said, { [name]: isSet ? undefined : value }))}`
-    return html`<li><a class="facet" href="${href}" title="${plain(value)}"${isSet && html` aria-current="true"`}><span class="facet-name">${shown(value, { atMost: 40 })}</span><span class="number">${number(count)}</span></a></li>`
+    return html`<li><a class="facet" href="${href}" title="${plain(value, 200)}"${isSet && html` aria-current="true"`}><span class="facet-name">${shown(value, { atMost: 40 })}</span><span class="number">${number(count)}</span></a></li>`
   })}</ul></section>`
 }

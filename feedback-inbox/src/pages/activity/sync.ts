@@ -3,8 +3,8 @@ import type { SyncRun, SyncTable } from '@agnes/clickhouse'
 import { type Html, html } from '../../html/html.ts'
 import { shown } from '../../html/shown.ts'
 import { duration, number, span } from '../../html/words.ts'
-import { queryOf } from '../../http/filter.ts'
 import type { Syncs } from '../../questions.ts'
+import { activityLink } from './link.ts'
 import { tabs } from './tabs.ts'
 
 /** Tables of one page; beyond it the API has them all. */
@@ -30,15 +30,13 @@ ${tables.length > maxTables && html`<p class="faint">${number(tables.length - ma
 }
 
 function line(table: SyncTable): Html {
-  const href = `/admin/activity${queryOf(
-    new Map([
-      ['action_in', 'sync.run'],
-      ['resource', table.table],
-      ['since', '7d'],
-    ]),
-  )}`
+  const runs = new Map([
+    ['action_in', 'sync.run'],
+    ['resource', table.table],
+    ['since', '7d'],
+  ])
   return html`<tr data-key="${table.table.slice(0, 200)}">
-<td><span class="dot ${stateOf(table)}" role="img" aria-label="${words[stateOf(table)]}"></span><a href="${href}">${shown(table.table, { atMost: 80 })}</a>${table.lastError !== '' && html`<div class="problem small">${shown(table.lastError, { atMost: 160 })}</div>`}</td>
+<td><span class="dot ${stateOf(table)}" role="img" aria-label="${words[stateOf(table)]}"></span>${activityLink(runs, shown(table.table, { atMost: 80 }))}${table.lastError !== '' && html`<div class="problem small">${shown(table.lastError, { atMost: 160 })}</div>`}</td>
 <td class="runs">${[...table.runs].reverse().map(run)}</td>
 <td>${table.lastOk === null ? html`<span class="faint">not in 7 d</span>` : html`<time datetime="${table.lastOk}" title="${table.lastOk}">${span(table.ageSeconds ?? 0)} ago</time>`}</td>
 <td>${table.everySeconds === null ? html`<span class="faint">–</span>` : span(table.everySeconds)}</td>

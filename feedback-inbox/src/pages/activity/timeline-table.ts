@@ -18,7 +18,7 @@ function line(row: TimelineRow): Html {
 <td class="time"><a class="time-link" href="${detailPath(row)}"><time datetime="${timestamp}" title="${timestamp}">${timestamp.slice(5, 10)} <b class="clock">${timestamp.slice(11, 19)}</b></time></a></td>
 <td class="who-cell">${userId === '' ? html`<span class="faint">${shown(clientKind, { atMost: 20 })}</span>` : shown(userId, { atMost: 24 })}</td>
 <td class="action">${shown(action || eventName, { atMost: 40 })}</td>
-<td>${resultTag(row)}</td>
+<td class="result-cell">${resultTag(row)}</td>
 <td class="number">${durationMs === null ? '' : number(durationMs)}</td>
 <td class="what">${shown(whatOf(row), { atMost: 160 })}</td>
 </tr>`
