@@ -18,11 +18,13 @@ export function environment(dataDir: string): NodeJS.ProcessEnv {
     AGNES_OTLP_PORT: '0',
     AGNES_OTLP_GRPC_PORT: '0',
     AGNES_CLICKHOUSE_PORT: '0',
+    AGNES_HTTP_PORT: '0',
   }
 }
 
 export interface Instance {
   readonly otlpUrl: string
+  readonly clickhouseUrl: string
   readonly client: ClickHouseClient
   readonly gatewayPid: number
   readonly enginePid: number
@@ -39,6 +41,7 @@ export async function startInstance(): Promise<Instance> {
   const gateway = await start('gateway', { ...env, AGNES_CLICKHOUSE_PORT: clickhouse.port })
   return {
     otlpUrl: gateway.url,
+    clickhouseUrl: engine.url,
     client,
     gatewayPid: gateway.child.pid ?? 0,
     enginePid: engine.child.pid ?? 0,

@@ -1,5 +1,6 @@
-/** `npm run bench [transcode|gateway|ingest|query|scan|up …]`: all of them without arguments. */
+/** `npm run bench [transcode|gateway|ingest|query|inbox|scan|up …]`: all of them without arguments. */
 import { benchGateway } from './gateway.ts'
+import { benchInbox } from './inbox.ts'
 import { benchIngest } from './ingest.ts'
 import { benchQuery } from './query.ts'
 import { benchScan } from './scan.ts'
@@ -12,6 +13,7 @@ const benches: Readonly<Record<string, () => void | Promise<void>>> = {
   ingest: benchIngest,
   query: benchQuery,
   scan: benchScan,
+  inbox: benchInbox,
   up: benchUp,
 }
 

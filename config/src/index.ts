@@ -22,3 +22,4 @@ export {
   type VariableName,
   variables,
 } from './schema.ts'
+export { parseDuration, parseTime } from './time.ts'

@@ -125,6 +125,17 @@ describe('questions are answered', () => {
     expect(table.stdout).toContain('error.invalid_sql')
   })
 
+  test('the inbox, with the key of the data directory', async () => {
+    const key = readFileSync(path.join(dataDir, 'admin.key'), 'utf8').trim()
+    const ask = (Authorization: string) =>
+      fetch(`${instance.inboxUrl}/api/admin/activity/health`, { headers: { Authorization } })
+    const { stdout } = await instance.agnes('health', '--json')
+    expect(await (await ask(`Bearer ${key}`)).json()).toMatchObject({
+      status: (JSON.parse(stdout) as HealthPulse).status,
+    })
+    expect((await ask(`Bearer ${key.slice(0, -1)}`)).status).toBe(401)
+  })
+
   test('every page of the timeline together is all of it, once', async () => {
     const ids: string[] = []
     let cursor: string | undefined
@@ -198,6 +209,7 @@ test('a second instance on the same data directory is refused in one line', asyn
     AGNES_OTLP_PORT: '0',
     AGNES_OTLP_GRPC_PORT: '0',
     AGNES_CLICKHOUSE_PORT: '0',
+    AGNES_HTTP_PORT: '0',
   })
   expect(code).toBe(1)
   expect(stderr).toMatch(/^agnes: another process already uses .*\n {2}hint: .*\n$/)

@@ -36,6 +36,7 @@ export async function run(command: string, args: readonly string[], env: NodeJS.
 export interface RunningAgnes {
   readonly otlpUrl: string
   readonly clickhouseUrl: string
+  readonly inboxUrl: string
   /** Runs another command of the same instance. */
   agnes(...args: string[]): Promise<Ran>
   /** Of `agnes up`. */
@@ -57,6 +58,7 @@ export async function startAgnes(dataDir: string, settings: NodeJS.ProcessEnv = 
     AGNES_OTLP_PORT: '0',
     AGNES_OTLP_GRPC_PORT: '0',
     AGNES_CLICKHOUSE_PORT: '0',
+    AGNES_HTTP_PORT: '0',
   }
   const child = spawn(process.execPath, [command, 'up', '--print-ports', 'json'], {
     cwd: repository,
@@ -68,10 +70,11 @@ export async function startAgnes(dataDir: string, settings: NodeJS.ProcessEnv = 
     stderr += chunk.toString()
   })
   const ports = await firstLine(child, () => stderr)
-  const { otlp, clickhouse } = JSON.parse(ports) as { otlp: number; clickhouse: number }
+  const { otlp, clickhouse, http } = JSON.parse(ports) as { otlp: number; clickhouse: number; http: number }
   return {
     otlpUrl: `${settings.AGNES_TLS_CERT_FILE === undefined ? 'http' : 'https'}://127.0.0.1:${otlp}`,
     clickhouseUrl: `http://127.0.0.1:${clickhouse}/agnes`,
+    inboxUrl: `http://127.0.0.1:${http}`,
     agnes: (...args) => run(process.execPath, [command, ...args], { ...settings, AGNES_DATA_DIR: dataDir }),
     pid: child.pid ?? 0,
     stderr: () => stderr,

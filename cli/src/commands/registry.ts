@@ -7,6 +7,7 @@ import { registerDoctor } from './doctor.ts'
 import { registerEngine } from './engine.ts'
 import { registerGateway } from './gateway.ts'
 import { registerHealth } from './health.ts'
+import { registerInbox } from './inbox.ts'
 import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
 import { registerProcessors } from './processors.ts'
@@ -34,6 +35,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerGateway,
   registerProcessors,
   registerRunProcessor,
+  registerInbox,
   registerMigrate,
   registerCompletion,
 ]
