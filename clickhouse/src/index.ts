@@ -37,4 +37,18 @@ export type {
   TimelinePage,
   TimelineRow,
 } from './queries/types.ts'
+export {
+  type Fork,
+  fetchForks,
+  fetchPath,
+  fetchSessionFiles,
+  fetchStoredLines,
+  type LineRange,
+  type ReadOptions,
+  readSessionLines,
+  type SessionVersion,
+  type StoredLine,
+} from './sessions/read.ts'
+export { type LineNode, mainVersion, type SessionFile, type SessionKey, type SessionSource } from './sessions/types.ts'
+export { insertSessionFiles, insertSessionLines, type LineBatch, type NewLine } from './sessions/write.ts'
 export { readerName, readerSql } from './tenants/reader-sql.ts'
