@@ -7,6 +7,27 @@ export {
   defaultDatabase,
 } from './client.ts'
 export {
+  type FeedbackCauses,
+  fetchCauses,
+  fetchFindingIds,
+  fetchReport,
+  fetchReporterFacts,
+  fetchReports,
+  type ReporterFacts,
+  type ReportKey,
+} from './feedback/read.ts'
+export {
+  type FeedbackAction,
+  type FeedbackCause,
+  type FeedbackFilter,
+  type FeedbackPage,
+  type FeedbackReport,
+  type FeedbackStatus,
+  type FeedbackStep,
+  feedbackStatuses,
+} from './feedback/types.ts'
+export { type ChangeOutcome, changeReport, erasePurged, type StoredReport, storeReport } from './feedback/write.ts'
+export {
   type ApiKey,
   createKey,
   fetchKeys,
