@@ -76,6 +76,8 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     redaction: read('AGNES_REDACTION') === 'on',
     redactionRules: fileOf('AGNES_REDACTION_RULES'),
     redactionKeyFile: fileOf('AGNES_REDACTION_KEY_FILE'),
+    reportUrl: read('AGNES_REPORT_URL') as string | undefined,
+    reportKey: read('AGNES_REPORT_KEY') as string | undefined,
     spoolMaxBytes: read('AGNES_SPOOL_MAX_BYTES') as number | undefined,
   }
   refuseContradictions(config)

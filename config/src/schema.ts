@@ -24,6 +24,13 @@ const clickhouseUrl = z.string().refine(
   { error: 'must look like http(s)://user:password@host:8123/database' },
 )
 
+const inboxUrl = z
+  .string()
+  .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), {
+    error: 'must look like http(s)://host:8080',
+  })
+  .transform((text) => new URL(text).origin)
+
 const keys = z.string().transform((text, context) => {
   const parsed = parseKeys(text)
   if (!('problem' in parsed)) return parsed
@@ -166,6 +173,18 @@ export const variables = {
     description:
       'File with the 32 bytes redacted values are marked with, made on first use; `<data>/redaction.key` unless set. Gateways that share it give equal secrets equal marks.',
   },
+  AGNES_REPORT_URL: {
+    schema: inboxUrl,
+    default: undefined,
+    description: 'Where `agnes report` sends reports: `http(s)://host:8080`; the inbox of this machine unless set.',
+  },
+  AGNES_REPORT_KEY: {
+    schema: z.string().min(1),
+    default: undefined,
+    secret: true,
+    show: () => '***',
+    description: 'The key `agnes report` sends them with: one of scope `feedback`.',
+  },
   AGNES_SPOOL_MAX_BYTES: {
     schema: positiveInt,
     default: undefined,
@@ -207,5 +226,8 @@ export interface Config {
   readonly redaction: boolean
   readonly redactionRules: string | undefined
   readonly redactionKeyFile: string | undefined
+  /** Origin. */
+  readonly reportUrl: string | undefined
+  readonly reportKey: string | undefined
   readonly spoolMaxBytes: number | undefined
 }

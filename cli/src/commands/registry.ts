@@ -10,6 +10,7 @@ import { registerHealth } from './health.ts'
 import { registerInbox } from './inbox.ts'
 import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
+import { registerReport } from './report.ts'
 import { registerSpool } from './spool.ts'
 import { registerSql } from './sql.ts'
 import { registerTenants } from './tenants.ts'
@@ -20,6 +21,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerHealth,
   registerActivity,
   registerSql,
+  registerReport,
   registerDemo,
   registerKeys,
   registerTenants,
