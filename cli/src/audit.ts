@@ -3,8 +3,7 @@ import { hostname, userInfo } from 'node:os'
 import type { ApiKey } from '@agnes/clickhouse'
 import { type Config, loadConfig } from '@agnes/config'
 import type { Recorder } from '@agnes/instrumentation'
-import { gatewayHeaders } from './admin-key.ts'
-import { askGateway, gatewayAgent } from './gateway-client.ts'
+import { askGateway, toGateway } from './gateway-client.ts'
 import { findInstance } from './instance.ts'
 import { version } from './version.ts'
 
@@ -56,13 +55,11 @@ export async function audit(fields: AuditFields, config: Config = loadConfig().c
     const { otlpUrl } = findInstance(config)
     await askGateway(`${otlpUrl}/readyz`, config)
     const { startTelemetry } = await import('@agnes/instrumentation')
-    const agent = gatewayAgent(config)
     const telemetry = startTelemetry({
       serviceName: 'agnes',
       serviceVersion: version,
       endpoint: otlpUrl,
-      headers: gatewayHeaders(config),
-      ...(agent && { agent }),
+      ...toGateway(config),
       warn: () => {},
     })
     telemetry.recorder.audit(fields)

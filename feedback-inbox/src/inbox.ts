@@ -6,20 +6,24 @@ import { bindPort, type Config, isLoopback, type Log, loadKeyFile, UserError, ur
 import type { EmitOptions, Recorder, Telemetry } from '@agnes/instrumentation'
 import { createRedaction, loadRules, noRules } from '@agnes/redaction'
 import type { FastifyRequest } from 'fastify'
+import { registerActivityApi } from './api/activity.ts'
+import { registerEventApi } from './api/events.ts'
+import { registerOpenApi } from './api/openapi.ts'
 import { registerFeedbackApi } from './api/feedback.ts'
 import { registerService } from './api/service.ts'
+import { registerSyncApi } from './api/sync.ts'
 import { buildApp } from './app.ts'
 import { createFormTokens, type FormTokens } from './auth/csrf.ts'
 import { createSessions, type Sessions } from './auth/session.ts'
 import { createGate, type Gate } from './auth/visitor.ts'
 import { createFeedback, type Feedback } from './feedback/service.ts'
-import { createPulse, type PulseOf } from './health.ts'
 import { type Assets, loadAssets } from './http/assets.ts'
 import { visitorOf } from './http/form.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { originOf } from './origin.ts'
 import { registerActivityPages } from './pages/activity/routes.ts'
 import { registerLogin } from './pages/login.ts'
+import { createQuestions, type Questions } from './questions.ts'
 import { createReads, type Read } from './reads.ts'
 
 export interface InboxOptions {
@@ -49,14 +53,13 @@ export interface RunningInbox {
 type AuditFields = Parameters<Recorder['audit']>[0]
 
 /** What pages and API are built of. */
-export interface Inbox {
+export interface Inbox extends Questions {
   readonly client: ClickHouseClient
   readonly gate: Gate
   readonly sessions: Sessions
   readonly forms: FormTokens
   readonly assets: Assets
   readonly metrics: Metrics
-  readonly pulse: PulseOf
   readonly feedback: Feedback
   readonly log: Log
   readonly now: () => Date
@@ -139,7 +142,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     forms,
     assets,
     metrics,
-    pulse: createPulse(client),
+    ...createQuestions(client),
     feedback: createFeedback({
       client,
       redaction: createRedaction(rules, redactionKey),
@@ -176,6 +179,10 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
   const app = buildApp(inbox, assets)
   registerLogin(app, inbox)
   registerService(app, inbox)
+  registerOpenApi(app)
+  registerActivityApi(app, inbox)
+  registerEventApi(app, inbox)
+  registerSyncApi(app, inbox)
   registerFeedbackApi(app, inbox)
   registerActivityPages(app, inbox)
   await app.ready()
