@@ -11,6 +11,10 @@ import { registerInbox } from './inbox.ts'
 import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
 import { registerReport } from './report.ts'
+import { registerProcessors } from './processors.ts'
+import { registerPush } from './push.ts'
+import { registerRunProcessor } from './run-processor.ts'
+import { registerSessions } from './sessions.ts'
 import { registerSpool } from './spool.ts'
 import { registerSql } from './sql.ts'
 import { registerTenants } from './tenants.ts'
@@ -20,8 +24,10 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerUp,
   registerHealth,
   registerActivity,
+  registerSessions,
   registerSql,
   registerReport,
+  registerPush,
   registerDemo,
   registerKeys,
   registerTenants,
@@ -30,6 +36,8 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerEngine,
   registerGateway,
   registerInbox,
+  registerProcessors,
+  registerRunProcessor,
   registerMigrate,
   registerCompletion,
 ]
