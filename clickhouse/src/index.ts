@@ -12,9 +12,12 @@ export {
   fetchFindingIds,
   fetchReport,
   fetchReporterFacts,
+  fetchReportSession,
   fetchReports,
   type ReporterFacts,
+  type ReportFinding,
   type ReportKey,
+  type ReportSession,
 } from './feedback/read.ts'
 export {
   type FeedbackAction,
@@ -49,8 +52,6 @@ export { csvLine } from './queries/csv.ts'
 export { type EventDetail, type EventQuestion, fetchEvent } from './queries/event.ts'
 export { type FollowOptions, followTimeline } from './queries/follow.ts'
 export { fetchHealth, type HealthOptions } from './queries/health.ts'
-export { type Bar, type Facet, fetchSummary, type TimelineSummary } from './queries/summary.ts'
-export { fetchSyncs, type SyncOutcome, type SyncRun, type SyncTable } from './queries/sync.ts'
 export { selectRows } from './queries/rows.ts'
 export { type FindingWeek, fetchFindingWeeks } from './queries/session-findings.ts'
 export { fetchSessionGaps, type GapRequest, type SessionGap } from './queries/session-gaps.ts'
@@ -62,6 +63,7 @@ export {
   type ReplayTurn,
   type SessionFinding,
 } from './queries/session-replay.ts'
+export { fetchWholeTurn, type TurnKey } from './queries/session-turn.ts'
 export {
   fetchSessions,
   type SessionAnchor,
@@ -72,6 +74,8 @@ export {
   sessionAnchors,
   sessionSorts,
 } from './queries/sessions.ts'
+export { type Bar, type Facet, fetchSummary, type TimelineSummary } from './queries/summary.ts'
+export { fetchSyncs, type SyncOutcome, type SyncRun, type SyncTable } from './queries/sync.ts'
 export { allOfTimeline, fetchTimeline } from './queries/timeline.ts'
 export type {
   HealthColor,

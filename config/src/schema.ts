@@ -169,6 +169,11 @@ export const variables = {
     description:
       'File with the 32 bytes redacted values are marked with, made on first use; `<data>/redaction.key` unless set. Gateways that share it give equal secrets equal marks.',
   },
+  AGNES_ISSUE_REPOSITORY: {
+    schema: z.string().regex(/^[\w.-]+\/[\w.-]+$/, { error: 'must look like owner/name' }),
+    default: 'keboola/agnes-the-ai-analyst',
+    description: 'Repository on GitHub that "Create GitHub issue" on the page of a report leads to: `owner/name`.',
+  },
   AGNES_REPORT_URL: {
     schema: inboxUrl,
     default: undefined,
@@ -251,6 +256,8 @@ export interface Config {
   readonly redaction: boolean
   readonly redactionRules: string | undefined
   readonly redactionKeyFile: string | undefined
+  /** `owner/name` on GitHub. */
+  readonly issueRepository: string
   /** Origin. */
   readonly reportUrl: string | undefined
   readonly reportKey: string | undefined

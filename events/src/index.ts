@@ -14,6 +14,7 @@ export {
   type FeedbackTurn,
   feedbackBundle,
   feedbackLimits,
+  feedbackTurn,
   joinedLines,
   previewAnswers,
   previewHeader,

@@ -2,15 +2,16 @@
 import type { Agent } from 'node:http'
 import path from 'node:path'
 import { type ClickHouseClient, createAgnesClient, openKeyRing } from '@agnes/clickhouse'
-import { bindPort, type Config, isLoopback, type Log, loadKeyFile, UserError, urlHost } from '@agnes/config'
+import { bindPort, type Config, isLoopback, type Log, loadKeyFile, UserError, urlHost, variables } from '@agnes/config'
 import type { EmitOptions, Recorder, Telemetry } from '@agnes/instrumentation'
 import { createRedaction, loadRules, noRules } from '@agnes/redaction'
 import type { FastifyRequest } from 'fastify'
 import { registerActivityApi } from './api/activity.ts'
 import { registerEventApi } from './api/events.ts'
-import { registerOpenApi } from './api/openapi.ts'
 import { registerFeedbackApi } from './api/feedback.ts'
+import { registerOpenApi } from './api/openapi.ts'
 import { registerService } from './api/service.ts'
+import { registerSessionApi } from './api/sessions.ts'
 import { registerSyncApi } from './api/sync.ts'
 import { buildApp } from './app.ts'
 import { createFormTokens, type FormTokens } from './auth/csrf.ts'
@@ -22,13 +23,15 @@ import { visitorOf } from './http/form.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { originOf } from './origin.ts'
 import { registerActivityPages } from './pages/activity/routes.ts'
+import { registerFeedbackPages } from './pages/feedback/routes.ts'
 import { registerLogin } from './pages/login.ts'
+import { registerSessionPages } from './pages/sessions/routes.ts'
 import { createQuestions, type Questions } from './questions.ts'
 import { createReads, type Read } from './reads.ts'
 
 export interface InboxOptions {
   readonly config: Pick<Config, 'dataDir' | 'host' | 'httpPort'> &
-    Partial<Pick<Config, 'keys' | 'redaction' | 'redactionRules' | 'redactionKeyFile'>>
+    Partial<Pick<Config, 'keys' | 'redaction' | 'redactionRules' | 'redactionKeyFile' | 'issueRepository'>>
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
   /** The gateway that takes the events of the inbox itself. */
@@ -61,6 +64,8 @@ export interface Inbox extends Questions {
   readonly assets: Assets
   readonly metrics: Metrics
   readonly feedback: Feedback
+  /** Where issues are opened: `owner/name` on GitHub. */
+  readonly repository: string
   readonly log: Log
   readonly now: () => Date
   /** Somebody looked at something. */
@@ -150,6 +155,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
       log,
       explain: explainClickHouse,
     }),
+    repository: config.issueRepository ?? variables.AGNES_ISSUE_REPOSITORY.default,
     log,
     now: () => new Date(),
     read(request, read) {
@@ -184,7 +190,10 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
   registerEventApi(app, inbox)
   registerSyncApi(app, inbox)
   registerFeedbackApi(app, inbox)
+  registerSessionApi(app, inbox)
   registerActivityPages(app, inbox)
+  registerSessionPages(app, inbox)
+  registerFeedbackPages(app, inbox)
   await app.ready()
   // Whoever comes first should find the keys known; without ClickHouse they are told to come again.
   await ring.asked

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import path from 'node:path'
 import { type Config, exitCodes, loadConfig, loadKeyFile, UserError } from '@agnes/config'
@@ -92,7 +92,16 @@ function serverOf({ to, keyFile }: ReportCommandOptions, config: Config): Destin
   const remote = to ?? config.reportUrl
   const key = keyFile === undefined ? config.reportKey : readKey(keyFile)
   if (remote !== undefined) return { url: remote, remote, key }
-  return { url: findInstance(config).inboxUrl, remote, key: key ?? readAdminKey(config) }
+  return { url: findInstance(config).inboxUrl, remote, key: key ?? ownKey(config) }
+}
+
+/** The admin key, for whoever may read it. */
+function ownKey(config: Config): string | undefined {
+  try {
+    return readAdminKey(config)
+  } catch {
+    return undefined
+  }
 }
 
 /** @returns undefined when nothing shall be sent */
@@ -139,7 +148,6 @@ async function bundleOf(
   state: ReportState,
 ): Promise<Bundle> {
   const { createRedaction, loadRules } = await import('@agnes/redaction')
-  const { mkdirSync } = await import('node:fs')
   mkdirSync(state.directory, { recursive: true, mode: 0o700 })
   const key = loadKeyFile(path.join(state.directory, 'redaction.key'), 32, 'XDG_STATE_HOME')
   const redactor = createRedaction(await loadRules(config.redactionRules), key)('report')

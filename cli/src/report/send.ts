@@ -26,6 +26,12 @@ export interface Answer {
   readonly others: number
 }
 
+const hints: Readonly<Record<number, string>> = {
+  401: 'set AGNES_REPORT_KEY, or --key-file, to a key of scope feedback: "agnes keys create --scope feedback" makes one',
+  403: 'use a key of scope feedback: "agnes keys create --scope feedback" makes one',
+  404: 'is that the inbox (port 8080)? an older server takes no reports',
+}
+
 const answerWithinMs = 15_000
 /** What another try, another key or a newer server can mend. */
 const mendable = new Set([401, 403, 404, 405, 408, 425, 429])
@@ -64,8 +70,8 @@ export async function sendReport({ url, key }: Server, report: KeptReport): Prom
     }
   }
   const why = typeof fields.detail === 'string' ? fields.detail : `${url} answered ${status}`
-  const hint =
-    status === 404 ? { hint: 'is that the inbox (port 8080)? an older server takes no reports' } : hintOf(fields)
+  const known = hints[status]
+  const hint = known === undefined ? hintOf(fields) : { hint: known }
   if (status >= 500 || mendable.has(status)) return { kind: 'later', why, reachable: true, ...hint }
   return { kind: 'refused', why, ...hint }
 }

@@ -54,7 +54,8 @@ ORDER BY created_ms DESC, id DESC LIMIT {limit:UInt32}`,
 
 interface RawCause {
   readonly cause: string
-  readonly cause_key: string
+  /** Another name than the column's, by which is grouped. */
+  readonly any_key: string
   readonly tool: string
   readonly error_class: string
   readonly error_text: string
@@ -94,7 +95,7 @@ export async function fetchCauses(
   }
   const groups = await selectRows<RawCause>(
     client,
-    `SELECT ${causeOf} AS cause, any(cause_key) AS cause_key, any(cause_tool) AS tool, any(cause_class) AS error_class,
+    `SELECT ${causeOf} AS cause, any(cause_key) AS any_key, any(cause_tool) AS tool, any(cause_class) AS error_class,
   any(cause_text) AS error_text, count() AS reports, countIf(status IN ('open', 'triaged')) AS open,
   uniqExact(reporter_user) AS reporters, toUnixTimestamp64Milli(min(created_at)) AS first_ms,
   toUnixTimestamp64Milli(max(created_at)) AS last_ms
@@ -114,7 +115,7 @@ ORDER BY created_ms DESC, id DESC LIMIT {latest:UInt32} BY cause`,
   const last = page.at(-1)
   return {
     causes: page.map((group) => ({
-      causeKey: group.cause_key,
+      causeKey: group.any_key,
       tool: group.tool,
       errorClass: group.error_class,
       text: group.error_text,
@@ -171,6 +172,73 @@ WHERE tenant = {tenant:String} AND session_file = {file:String} ORDER BY turn_in
     { tenant, file: sessionFile },
   )
   return rows.map(({ finding_id }) => finding_id)
+}
+
+export interface ReportFinding {
+  readonly id: string
+  readonly type: string
+  readonly class: string
+  readonly severity: string
+  readonly toolUseId: string
+  readonly uuid: string
+  readonly turnIndex: number
+  readonly excerpt: string
+  readonly advice: string
+}
+
+/** The session a report names, where it has arrived, and what was found in it since. */
+export interface ReportSession {
+  readonly session: { readonly user: string; readonly file: string; readonly version: string } | undefined
+  readonly findings: readonly ReportFinding[]
+}
+
+/** Of several of that name the reporter's own goes first. */
+export async function fetchReportSession(
+  client: ClickHouseClient,
+  { tenant, sessionFile: file, reporterUser: reporter }: FeedbackReport,
+): Promise<ReportSession> {
+  const [session] = await selectRows<{ user: string; version: string }>(
+    client,
+    `SELECT user_name AS user, version FROM current_session_files
+WHERE tenant = {tenant:String} AND session_file = {file:String}
+ORDER BY user_name = {reporter:String} DESC, version = 'main' DESC, received_at DESC LIMIT 1`,
+    { tenant, file, reporter },
+  )
+  if (session === undefined) return { session: undefined, findings: [] }
+  const { user, version } = session
+  const rows = await selectRows<RawReportFinding>(
+    client,
+    `SELECT finding_id, type, class, severity, tool_use_id, uuid, turn_index, excerpt, advice FROM session_findings
+WHERE tenant = {tenant:String} AND user_name = {user:String} AND session_file = {file:String} AND version = {version:String}
+ORDER BY turn_index LIMIT 2000`,
+    { tenant, user, file, version },
+  )
+  return {
+    session: { user, file, version },
+    findings: rows.map((row) => ({
+      id: row.finding_id,
+      type: row.type,
+      class: row.class,
+      severity: row.severity,
+      toolUseId: row.tool_use_id,
+      uuid: row.uuid,
+      turnIndex: row.turn_index,
+      excerpt: row.excerpt,
+      advice: row.advice,
+    })),
+  }
+}
+
+interface RawReportFinding {
+  readonly finding_id: string
+  readonly type: string
+  readonly class: string
+  readonly severity: string
+  readonly tool_use_id: string
+  readonly uuid: string
+  readonly turn_index: number
+  readonly excerpt: string
+  readonly advice: string
 }
 
 /** The one place where a filter becomes SQL: lists and groups cannot disagree. */

@@ -10,14 +10,24 @@ import {
   fetchReports,
 } from '@agnes/clickhouse'
 import { exitCodes, UserError } from '@agnes/config'
-import { answerHeader, type FeedbackTurn, feedbackLimits, previewAnswers, previewHeader } from '@agnes/events'
+import {
+  answerHeader,
+  type FeedbackTurn,
+  feedbackBundle,
+  feedbackLimits,
+  feedbackTurn,
+  previewAnswers,
+  previewHeader,
+} from '@agnes/events'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { parseChange } from '../feedback/changes.ts'
+import { z } from 'zod'
+import { changeActions, parseChange } from '../feedback/changes.ts'
 import { badParameter } from '../http/filter.ts'
 import { visitorOf } from '../http/form.ts'
 import { problemOf, problemType } from '../http/problem.ts'
 import type { Inbox } from '../inbox.ts'
 import { originOf } from '../origin.ts'
+import { addApiRoute } from './route.ts'
 
 export function registerFeedbackApi(app: FastifyInstance, inbox: Inbox): void {
   registerReport(app, inbox)
@@ -26,6 +36,15 @@ export function registerFeedbackApi(app: FastifyInstance, inbox: Inbox): void {
 }
 
 function registerReport(app: FastifyInstance, inbox: Inbox): void {
+  app.apiRoutes.push({
+    method: 'POST',
+    path: '/api/feedback',
+    summary: 'Takes a report',
+    description: `The header \`${previewHeader}\` has the SHA-256 of the body as its sender was shown it; another body is refused (422). 200 means that it is stored; sent again (by \`id\`, or the header \`Idempotency-Key\`) it is the same report.`,
+    access: 'feedback',
+    body: feedbackBundle,
+    answer: reportAnswer,
+  })
   // In a scope of its own: the body is kept as it came, its hash is what the sender agreed to.
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
@@ -76,7 +95,7 @@ function registerReport(app: FastifyInstance, inbox: Inbox): void {
           redacted: report.redactions.map(redactionOf),
           others_hit_this: others,
           url: `/admin/feedback/${report.id}`,
-        }
+        } satisfies z.infer<typeof reportAnswer>
       },
     )
   })
@@ -116,67 +135,189 @@ function redactionOf(redaction: string): { path: string; rule: string } {
   return { path, rule }
 }
 
+const cause = z
+  .object({ key: z.string(), tool: z.string(), class: z.string(), text: z.string().describe('Masked.') })
+  .nullable()
+  .describe('What failed last in the excerpt; null when nothing did.')
+const report = z.object({
+  id: z.string(),
+  version: z.number().int().describe('Grows with each change.'),
+  created_at: z.string(),
+  changed_at: z.string(),
+  reporter_user: z.string(),
+  message: z.string(),
+  status: z.enum(feedbackStatuses),
+  assignee: z.string(),
+  tags: z.array(z.string()),
+  session_file: z.string(),
+  cause,
+  resolution: z.string(),
+  resolved_at: z.string().nullable(),
+  resolved_by: z.string(),
+})
+const redaction = z.object({ path: z.string(), rule: z.string() })
+const step = z.object({
+  version: z.number().int(),
+  at: z.string(),
+  actor: z.string(),
+  action: z.string(),
+  detail: z.string(),
+})
+const wholeReport = report.extend({
+  written_at: z.string().nullable().describe('By the clock of the reporter.'),
+  reporter_key: z.string(),
+  session_id: z.string(),
+  session_excerpt: z.array(feedbackTurn),
+  environment: z.record(z.string(), z.string()),
+  fingerprint: z.string(),
+  dup_key: z.string(),
+  finding_ids: z.array(z.string()),
+  preview: z.object({ sha256: z.string(), bytes: z.number().int(), answer: z.string() }),
+  redacted: z.array(redaction).describe('Here, on top of what the client had taken out.'),
+  bundle_version: z.number().int(),
+  history: z.array(step),
+})
+const listQuery = z.object({
+  status: z
+    .string()
+    .optional()
+    .describe(`${feedbackStatuses.join(', ')}; several with commas. All but purged unless told.`),
+  user: z.string().optional().describe('Who reported.'),
+  tag: z.string().optional(),
+  cause: z.string().optional().describe('Key of a cause.'),
+  q: z.string().optional().describe('Text in message, error, resolution or id, in any case.'),
+  cursor: z.string().optional().describe('`next_cursor` of the page before.'),
+  limit: z.string().optional().describe('Rows of a page.'),
+})
+const nextCursor = z.string().nullable().describe('For the next, older page; null at the end.')
+const oneReport = z.object({ id: z.string() })
+
+const reportAnswer = z.object({
+  id: z.string(),
+  status: z.enum(feedbackStatuses),
+  version: z.number().int(),
+  created_at: z.string(),
+  already_known: z.boolean().describe('It had arrived before; this is the same report.'),
+  redacted: z.array(redaction).describe('On top of what the client had taken out.'),
+  others_hit_this: z.number().int().describe('Other people who reported the same cause.'),
+  url: z.string().describe('Its page.'),
+})
+
 function registerReading(app: FastifyInstance, inbox: Inbox): void {
-  const read = { config: { access: 'read' } } as const
-
-  app.get('/api/admin/feedback', read, async (request) => {
-    const { filter, said } = parseFeedbackFilter(request, visitorOf(request).tenant)
-    const { reports, nextCursor } = await fetchReports(inbox.client, filter)
-    inbox.read(request, { action: 'feedback.read', params: { filter: Object.fromEntries(said) } })
-    return { reports: reports.map(listed), next_cursor: nextCursor }
+  addApiRoute(app, {
+    method: 'GET',
+    path: '/api/admin/feedback',
+    summary: 'Reports, newest first',
+    access: 'read',
+    query: listQuery,
+    answer: z.object({ reports: z.array(report), next_cursor: nextCursor }),
+    async handle({ visitor, request }) {
+      const { filter, said } = parseFeedbackFilter(request, visitor.tenant)
+      const page = await fetchReports(inbox.client, filter)
+      inbox.read(request, { action: 'feedback.read', params: { filter: Object.fromEntries(said) } })
+      return { reports: page.reports.map(listed), next_cursor: page.nextCursor }
+    },
   })
 
-  app.get('/api/admin/feedback/causes', read, async (request) => {
-    const { filter, said } = parseFeedbackFilter(request, visitorOf(request).tenant)
-    const { causes, nextCursor } = await fetchCauses(inbox.client, filter)
-    inbox.read(request, { action: 'feedback.read', params: { filter: Object.fromEntries(said), by: 'cause' } })
-    return { causes: causes.map(causeListed), next_cursor: nextCursor }
+  addApiRoute(app, {
+    method: 'GET',
+    path: '/api/admin/feedback/causes',
+    summary: 'Reports grouped by what failed',
+    access: 'read',
+    query: listQuery,
+    answer: z.object({
+      causes: z.array(
+        z.object({
+          cause,
+          reports: z.number().int(),
+          open: z.number().int().describe('Neither resolved nor declined.'),
+          reporters: z.number().int(),
+          first_seen: z.string(),
+          last_seen: z.string(),
+          latest: z.array(report).describe('The newest five.'),
+        }),
+      ),
+      next_cursor: nextCursor,
+    }),
+    async handle({ visitor, request }) {
+      const { filter, said } = parseFeedbackFilter(request, visitor.tenant)
+      const page = await fetchCauses(inbox.client, filter)
+      inbox.read(request, { action: 'feedback.read', params: { filter: Object.fromEntries(said), by: 'cause' } })
+      return { causes: page.causes.map(causeListed), next_cursor: page.nextCursor }
+    },
   })
 
-  app.get('/api/admin/feedback/:id', read, async (request) => {
-    const report = await findReport(inbox, request)
-    inbox.read(request, { action: 'feedback.read', resource: `feedback:${report.id}`, params: {} })
-    return detailed(report)
+  addApiRoute(app, {
+    method: 'GET',
+    path: '/api/admin/feedback/{id}',
+    summary: 'One report with everything that came along',
+    access: 'read',
+    params: oneReport,
+    answer: wholeReport,
+    async handle({ request }) {
+      const found = await findReport(inbox, request)
+      inbox.read(request, { action: 'feedback.read', resource: `feedback:${found.id}`, params: {} })
+      return detailed(found)
+    },
   })
 }
 
+const change = z.object({
+  expected_version: z.number().int().min(1).describe('The version that was looked at.'),
+  action: z.enum(changeActions),
+  assignee: z.string().optional().describe('Of `assign`; empty for nobody.'),
+  tags: z.array(z.string()).optional().describe('Of `tag`: all the report shall have.'),
+  resolution: z.string().optional().describe('Of `resolve` and `wontfix`.'),
+  reason: z.string().optional().describe('Of `purge`.'),
+})
+
 function registerChange(app: FastifyInstance, inbox: Inbox): void {
-  app.post('/api/admin/feedback/:id', { config: { access: 'admin' } }, async (request, reply) => {
-    const { tenant, userId } = visitorOf(request)
-    const said = request.body
-    if (typeof said !== 'object' || said === null || said instanceof URLSearchParams) {
-      throw new UserError('this is no change', {
-        code: 'bad_change',
-        status: 400,
-        hint: 'send JSON: {"expected_version": 1, "action": "triage"}',
-      })
-    }
-    const fields = said as Readonly<Record<string, unknown>>
-    const version = fields.expected_version
-    if (typeof version !== 'number' || !Number.isInteger(version) || version < 1) {
-      throw new UserError('expected_version is missing', {
-        code: 'bad_change',
-        status: 400,
-        hint: 'send the version you looked at, so that nobody is overwritten',
-      })
-    }
-    const actor = { tenant, userId, origin: originOf(request) }
-    const outcome = await inbox.feedback.change(actor, idOf(request), version, parseChange(fields))
-    if (outcome.kind === 'unknown') throw noReport()
-    if (outcome.kind === 'changed') return detailed(outcome.after)
-    const { current } = outcome
-    const problem = problemOf(
-      new UserError(`the report was changed meanwhile: it has version ${current.version}, not ${version}`, {
-        code: 'changed_meanwhile',
-        status: 409,
-        hint: 'look at "changes", and send yours again with the new version if it still holds',
-      }),
-    )
-    const changes = current.history.filter((step) => step.version > version).map(stepOf)
-    return reply
-      .code(409)
-      .type(problemType)
-      .send({ ...problem, changes, report: detailed(current) })
+  addApiRoute(app, {
+    method: 'POST',
+    path: '/api/admin/feedback/{id}',
+    summary: 'Changes a report',
+    description:
+      'Was it changed since `expected_version`, the answer is 409 with `changes` and the `report` as it is now.',
+    access: 'admin',
+    params: oneReport,
+    body: change,
+    answer: wholeReport,
+    async handle({ visitor: { tenant, userId }, request, reply }) {
+      const said = request.body
+      if (typeof said !== 'object' || said === null || said instanceof URLSearchParams) {
+        throw new UserError('this is no change', {
+          code: 'bad_change',
+          status: 400,
+          hint: 'send JSON: {"expected_version": 1, "action": "triage"}',
+        })
+      }
+      const fields = said as Readonly<Record<string, unknown>>
+      const version = fields.expected_version
+      if (typeof version !== 'number' || !Number.isInteger(version) || version < 1) {
+        throw new UserError('expected_version is missing', {
+          code: 'bad_change',
+          status: 400,
+          hint: 'send the version you looked at, so that nobody is overwritten',
+        })
+      }
+      const actor = { tenant, userId, origin: originOf(request) }
+      const outcome = await inbox.feedback.change(actor, idOf(request), version, parseChange(fields))
+      if (outcome.kind === 'unknown') throw noReport()
+      if (outcome.kind === 'changed') return detailed(outcome.after)
+      const { current } = outcome
+      const problem = problemOf(
+        new UserError(`the report was changed meanwhile: it has version ${current.version}, not ${version}`, {
+          code: 'changed_meanwhile',
+          status: 409,
+          hint: 'look at "changes", and send yours again with the new version if it still holds',
+        }),
+      )
+      const changes = current.history.filter((one) => one.version > version).map(stepOf)
+      return reply
+        .code(409)
+        .type(problemType)
+        .send({ ...problem, changes, report: detailed(current) })
+    },
   })
 }
 
