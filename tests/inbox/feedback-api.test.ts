@@ -331,6 +331,34 @@ describe('whoever looks after reports', () => {
     }
   })
 
+  test('sees reports of one cause together, page by page, with how many it hit', async () => {
+    const failing = (reporter: string, text: string) =>
+      sendReport(
+        inbox,
+        key,
+        aReport({ reporter, message: 'a grouped one', session: { turns: [failedCall('t', text)] } }),
+      )
+    const [one, other] = [somebody(), somebody()]
+    await failing(one, 'Error: disk 1 is full')
+    await failing(other, 'Error: disk 2 is full')
+    await failing(one, 'Error: disk 3 is full')
+    await failing(other, 'Error: no route to host')
+    const find = async (cursor: string) => {
+      const answer = await inbox.get(`/api/admin/feedback/causes?q=a+grouped&limit=1${cursor}`, admin)
+      return (await answer.json()) as {
+        causes: { cause: { text: string }; reports: number; reporters: number; open: number; latest: unknown[] }[]
+        next_cursor: string | null
+      }
+    }
+    const first = await find('')
+    const second = await find(`&cursor=${first.next_cursor}`)
+    expect(first.causes).toMatchObject([{ cause: { text: 'Error: no route to host' }, reports: 1, reporters: 1 }])
+    expect(second.causes).toMatchObject([
+      { cause: { text: 'Error: disk <n> is full' }, reports: 3, reporters: 2, open: 3, latest: [{}, {}, {}] },
+    ])
+    expect(second.next_cursor).toBeNull()
+  })
+
   test('leaves one event of reading for the same question within a minute', async () => {
     const query = `q=${crypto.randomUUID()}`
     for (let i = 0; i < 3; i++) await inbox.get(`/api/admin/feedback?${query}`, admin)
