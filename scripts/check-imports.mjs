@@ -13,7 +13,7 @@ const rooms = {
   clickhouse: ['config', 'events'],
   'ingest-gateway': ['clickhouse', 'config', 'events', 'instrumentation', 'redaction'],
   processors: ['clickhouse', 'config', 'instrumentation'],
-  'feedback-inbox': ['clickhouse', 'config', 'events', 'instrumentation'],
+  'feedback-inbox': ['clickhouse', 'config', 'events', 'instrumentation', 'redaction'],
   cli: [
     'clickhouse',
     'config',

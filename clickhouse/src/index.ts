@@ -7,6 +7,30 @@ export {
   defaultDatabase,
 } from './client.ts'
 export {
+  type FeedbackCauses,
+  fetchCauses,
+  fetchFindingIds,
+  fetchReport,
+  fetchReporterFacts,
+  fetchReportSession,
+  fetchReports,
+  type ReporterFacts,
+  type ReportFinding,
+  type ReportKey,
+  type ReportSession,
+} from './feedback/read.ts'
+export {
+  type FeedbackAction,
+  type FeedbackCause,
+  type FeedbackFilter,
+  type FeedbackPage,
+  type FeedbackReport,
+  type FeedbackStatus,
+  type FeedbackStep,
+  feedbackStatuses,
+} from './feedback/types.ts'
+export { type ChangeOutcome, changeReport, erasePurged, type StoredReport, storeReport } from './feedback/write.ts'
+export {
   type ApiKey,
   createKey,
   fetchKeys,
@@ -39,6 +63,7 @@ export {
   type ReplayTurn,
   type SessionFinding,
 } from './queries/session-replay.ts'
+export { fetchWholeTurn, type TurnKey } from './queries/session-turn.ts'
 export {
   fetchSessions,
   type SessionAnchor,

@@ -25,6 +25,8 @@ const httpUrl = (form: string): z.ZodType =>
     { error: `must look like ${form}` },
   )
 
+const inboxUrl = httpUrl('http(s)://host:8080').transform((text) => new URL(text as string).origin)
+
 const keys = z.string().transform((text, context) => {
   const parsed = parseKeys(text)
   if (!('problem' in parsed)) return parsed
@@ -167,6 +169,23 @@ export const variables = {
     description:
       'File with the 32 bytes redacted values are marked with, made on first use; `<data>/redaction.key` unless set. Gateways that share it give equal secrets equal marks.',
   },
+  AGNES_ISSUE_REPOSITORY: {
+    schema: z.string().regex(/^[\w.-]+\/[\w.-]+$/, { error: 'must look like owner/name' }),
+    default: 'keboola/agnes-the-ai-analyst',
+    description: 'Repository on GitHub that "Create GitHub issue" on the page of a report leads to: `owner/name`.',
+  },
+  AGNES_REPORT_URL: {
+    schema: inboxUrl,
+    default: undefined,
+    description: 'Where `agnes report` sends reports: `http(s)://host:8080`; the inbox of this machine unless set.',
+  },
+  AGNES_REPORT_KEY: {
+    schema: z.string().min(1),
+    default: undefined,
+    secret: true,
+    show: () => '***',
+    description: 'The key `agnes report` sends them with: one of scope `feedback`.',
+  },
   AGNES_SESSIONS_DIR: {
     schema: z.string().min(1),
     default: undefined,
@@ -237,6 +256,11 @@ export interface Config {
   readonly redaction: boolean
   readonly redactionRules: string | undefined
   readonly redactionKeyFile: string | undefined
+  /** `owner/name` on GitHub. */
+  readonly issueRepository: string
+  /** Origin. */
+  readonly reportUrl: string | undefined
+  readonly reportKey: string | undefined
   readonly spoolMaxBytes: number | undefined
   readonly sessionsDir: string | undefined
   readonly pushUrl: string | undefined

@@ -7,6 +7,18 @@ export {
   type FieldDescription,
   fieldsOf,
 } from './catalogue.ts'
+export {
+  answerHeader,
+  excerptBytesOf,
+  type FeedbackBundle,
+  type FeedbackTurn,
+  feedbackBundle,
+  feedbackLimits,
+  feedbackTurn,
+  joinedLines,
+  previewAnswers,
+  previewHeader,
+} from './feedback.ts'
 export { type AttributeValue, attributesOf, eventNameOf, isOurEvent, violationsOf } from './mapping.ts'
 export {
   actionFamilies,

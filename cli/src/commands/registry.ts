@@ -12,6 +12,7 @@ import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
 import { registerProcessors } from './processors.ts'
 import { registerPush } from './push.ts'
+import { registerReport } from './report.ts'
 import { registerRunProcessor } from './run-processor.ts'
 import { registerSessions } from './sessions.ts'
 import { registerSpool } from './spool.ts'
@@ -25,6 +26,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerActivity,
   registerSessions,
   registerSql,
+  registerReport,
   registerPush,
   registerDemo,
   registerKeys,

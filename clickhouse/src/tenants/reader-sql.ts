@@ -38,12 +38,14 @@ export const tenantTables: readonly TenantTable[] = [
   { name: 'session_usage', column: 'tenant', sharded: false, readable: true },
   { name: 'session_processor_state', column: 'tenant', sharded: false, readable: true },
   { name: 'session_processor_failures', column: 'tenant', sharded: false, readable: true },
+  { name: 'feedback_reports', column: 'tenant', sharded: false, readable: true },
 ]
 
 /** What a tenant's user may read beside the tables. Whatever is not here is closed to it. */
 export const readableViews: readonly string[] = [
   'active_users',
   'audit_log',
+  'current_feedback_reports',
   'current_session_files',
   'current_session_findings',
   'event_violations',

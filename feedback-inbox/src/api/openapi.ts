@@ -41,12 +41,13 @@ function openApi(routes: readonly DescribedRoute[]): object {
 }
 
 function operation(route: DescribedRoute): object {
-  const { method, path, summary, description, access, query, params, answer, otherTypes = [] } = route
+  const { method, path, summary, description, access, query, params, body, answer, otherTypes = [] } = route
   return {
     operationId: `${method.toLowerCase()}${path.replace(/\{|\}/g, '').replace(/[^a-zA-Z]+(.)/g, (_, letter: string) => letter.toUpperCase())}`,
     summary,
     description: `${description === undefined ? '' : `${description}\n\n`}Takes a key with scope \`${access}\`.`,
     parameters: [...parametersOf('path', params), ...parametersOf('query', query)],
+    ...(body && { requestBody: { required: true, content: { 'application/json': { schema: schemaOf(body) } } } }),
     responses: {
       200: {
         description: 'The answer.',

@@ -1,4 +1,5 @@
 /** A route of the JSON API: what it takes and answers is written down once, for the code and for `/openapi.json`. */
+import type { Scope } from '@agnes/config'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Visitor } from '../auth/visitor.ts'
@@ -11,9 +12,11 @@ export interface ApiRoute<Query extends z.ZodObject, Params extends z.ZodObject>
   readonly path: string
   readonly summary: string
   readonly description?: string
-  readonly access: 'read' | 'admin'
+  readonly access: Scope
   readonly query?: Query
   readonly params?: Params
+  /** Of the JSON body, for the description: the route reads it by itself. */
+  readonly body?: z.ZodType
   /** Of the JSON answer. */
   readonly answer: z.ZodType
   /** Media types the route answers in beside JSON. */

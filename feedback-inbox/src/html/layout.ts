@@ -11,6 +11,8 @@ export type PlaceId = 'activity' | 'sessions' | 'feedback'
 /** Places in the bar. Adding one: a line here. */
 const places: readonly { readonly id: PlaceId; readonly path: string; readonly label: string }[] = [
   { id: 'activity', path: '/admin/activity', label: 'Activity' },
+  { id: 'sessions', path: '/admin/sessions', label: 'Sessions' },
+  { id: 'feedback', path: '/admin/feedback', label: 'Feedback' },
 ]
 
 /** Whether there is something to link to. */

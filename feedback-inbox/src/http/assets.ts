@@ -21,15 +21,16 @@ const directory = path.join(import.meta.dirname, '..', '..', 'assets')
 
 export function loadAssets(): Assets {
   const files = new Map<string, Asset>()
-  const add = (file: string, type: string): string => {
-    const content = readFileSync(path.join(directory, file))
+  /** @param more files that travel with it, so that a page asks once */
+  const add = (file: string, type: string, more: readonly string[] = []): string => {
+    const content = Buffer.concat([file, ...more].map((one) => readFileSync(path.join(directory, one))))
     const hash = createHash('sha256').update(content).digest('hex').slice(0, 10)
     const name = file.replace('.', `-${hash}.`)
     files.set(name, { type, content })
     return `/assets/${name}`
   }
   return {
-    css: add('inbox.css', 'text/css; charset=utf-8'),
+    css: add('inbox.css', 'text/css; charset=utf-8', ['reading.css']),
     js: add('inbox.js', 'text/javascript; charset=utf-8'),
     icon: add('inbox.svg', 'image/svg+xml'),
     find: (name) => files.get(name),
