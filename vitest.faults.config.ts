@@ -6,7 +6,11 @@ export default defineConfig({
   resolve: { conditions: ['source'] },
   ssr: { resolve: { conditions: ['source'] } },
   test: {
-    include: ['tests/faults/long/**/*.test.ts', 'ingest-gateway/src/spool/crash.test.ts'],
+    include: [
+      'tests/faults/long/**/*.test.ts',
+      'ingest-gateway/src/spool/crash.test.ts',
+      'processors/src/restart.test.ts',
+    ],
     env: { FAULT_ROUNDS: process.env.FAULT_ROUNDS ?? '100' },
     pool: 'forks',
     // They measure, and each has processes of its own.

@@ -1,8 +1,9 @@
-/** `npm run bench [transcode|gateway|ingest|query|inbox|up …]`: all of them without arguments. */
+/** `npm run bench [transcode|gateway|ingest|query|inbox|scan|up …]`: all of them without arguments. */
 import { benchGateway } from './gateway.ts'
 import { benchInbox } from './inbox.ts'
 import { benchIngest } from './ingest.ts'
 import { benchQuery } from './query.ts'
+import { benchScan } from './scan.ts'
 import { benchTranscode } from './transcode.ts'
 import { benchUp } from './up.ts'
 
@@ -11,6 +12,7 @@ const benches: Readonly<Record<string, () => void | Promise<void>>> = {
   gateway: benchGateway,
   ingest: benchIngest,
   query: benchQuery,
+  scan: benchScan,
   inbox: benchInbox,
   up: benchUp,
 }

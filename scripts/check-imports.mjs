@@ -12,8 +12,18 @@ const rooms = {
   redaction: ['config'],
   clickhouse: ['config', 'events'],
   'ingest-gateway': ['clickhouse', 'config', 'events', 'instrumentation', 'redaction'],
+  processors: ['clickhouse', 'config', 'instrumentation'],
   'feedback-inbox': ['clickhouse', 'config', 'events', 'instrumentation'],
-  cli: ['clickhouse', 'config', 'events', 'feedback-inbox', 'ingest-gateway', 'instrumentation', 'redaction'],
+  cli: [
+    'clickhouse',
+    'config',
+    'events',
+    'feedback-inbox',
+    'ingest-gateway',
+    'instrumentation',
+    'processors',
+    'redaction',
+  ],
 }
 /** Half a gigabyte: only the engine's child process loads it. */
 const engineOnly = { name: 'chdb', folder: 'clickhouse/src/engine/' }

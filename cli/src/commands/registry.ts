@@ -10,6 +10,10 @@ import { registerHealth } from './health.ts'
 import { registerInbox } from './inbox.ts'
 import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
+import { registerProcessors } from './processors.ts'
+import { registerPush } from './push.ts'
+import { registerRunProcessor } from './run-processor.ts'
+import { registerSessions } from './sessions.ts'
 import { registerSpool } from './spool.ts'
 import { registerSql } from './sql.ts'
 import { registerTenants } from './tenants.ts'
@@ -19,7 +23,9 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerUp,
   registerHealth,
   registerActivity,
+  registerSessions,
   registerSql,
+  registerPush,
   registerDemo,
   registerKeys,
   registerTenants,
@@ -27,6 +33,8 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerSpool,
   registerEngine,
   registerGateway,
+  registerProcessors,
+  registerRunProcessor,
   registerInbox,
   registerMigrate,
   registerCompletion,

@@ -29,7 +29,7 @@ import { type Supervised, supervise } from '../up/supervisor.ts'
 export function registerUp(program: Command): void {
   program
     .command('up')
-    .description('Start engine, migrations, gateway and inbox; Ctrl-C stops')
+    .description('Start engine, migrations, gateway, processors and inbox; Ctrl-C stops')
     .addOption(
       new Option('--print-ports <format>', 'when ready, print one line of JSON with the ports taken').choices(['json']),
     )
@@ -61,6 +61,7 @@ const secretsOf: Readonly<Record<string, readonly string[]>> = {
   gateway: ['AGNES_KEYS', 'CLICKHOUSE_URL'],
   inbox: ['AGNES_KEYS', 'CLICKHOUSE_URL'],
   migrate: ['CLICKHOUSE_URL'],
+  processors: ['CLICKHOUSE_URL'],
 }
 
 /** A process of our own; `env` goes before what this process was given. */
@@ -174,6 +175,12 @@ async function startServices(
   const clickhouseUrl = config.clickhouseUrl ?? engine?.url ?? ''
   // After the gateway, which may refuse to start: a key would have been made then that nobody was shown.
   const adminKey = await createAdminKey(config, clickhouseUrl, lifecycle)
+  stop.throwIfAborted()
+
+  // After the key: beyond loopback its events need it.
+  await service('processors', 'processors', () => ({ ...found, AGNES_OTLP_PORT: `${gateway.port}` }))
+  stop.throwIfAborted()
+
   const inbox = await service('inbox', 'inbox', (before) => ({
     ...found,
     AGNES_OTLP_PORT: `${gateway.port}`,
