@@ -7,7 +7,7 @@
  */
 import type { ClickHouseClient } from '@clickhouse/client'
 import { type Cursor, decodeCursor, encodeCursor } from './cursor.ts'
-import { cursorOf, type RawRow, rowColumns, selectRows, shortRowColumns, timelineRowOf } from './rows.ts'
+import { cursorOf, type RawRow, rowColumns, selectRows, timelineRowOf, withShortTexts } from './rows.ts'
 import type { TimelineFilter, TimelinePage, TimelineRow } from './types.ts'
 import { badFilter, type Where, whereOf } from './where.ts'
 
@@ -31,14 +31,13 @@ export async function fetchTimeline(
   }
   const cursor = filter.cursor === undefined ? undefined : decodeCursor(filter.cursor)
   const where = whereOf(filter)
-  const columns = longestText === undefined ? rowColumns : shortRowColumns(longestText)
 
   const rows: RawRow[] = []
   // One row more than asked for tells whether there is another page.
   const wanted = limit + 1
   let window: Window | undefined = firstWindow(filter, cursor)
   while (window !== undefined) {
-    const found: RawRow[] = await selectWindow(client, columns, where, cursor, window, wanted - rows.length)
+    const found: RawRow[] = await selectWindow(client, longestText, where, cursor, window, wanted - rows.length)
     rows.push(...found)
     window = rows.length >= wanted ? undefined : nextWindow(window, found.length, wanted - rows.length, filter.since)
   }
@@ -114,7 +113,7 @@ function nextWindow(
 
 async function selectWindow(
   client: ClickHouseClient,
-  columns: string,
+  longestText: number | undefined,
   where: Where,
   cursor: Cursor | undefined,
   { from, to }: Window,
@@ -142,13 +141,10 @@ async function selectWindow(
   }
   // Sorting by the number instead of the time keeps ClickHouse from reading "in order", which opens every part and was
   // 20 times slower here, and from filtering by the current top rows before our own conditions (8 times slower).
-  return selectRows<RawRow>(
-    client,
-    `SELECT ${columns}
+  const query = `SELECT ${rowColumns}
 FROM otel_logs
 WHERE ${conditions.join('\n  AND ')}
 ORDER BY toUnixTimestamp64Nano(Timestamp) DESC, Seq DESC, BatchId DESC
-LIMIT {limit:UInt32}`,
-    params,
-  )
+LIMIT {limit:UInt32}`
+  return selectRows<RawRow>(client, longestText === undefined ? query : withShortTexts(query, longestText), params)
 }
