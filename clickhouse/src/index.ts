@@ -17,10 +17,14 @@ export {
   revokeKey,
   rotateKey,
 } from './keys/api-keys.ts'
+export { bearerOf, keyParameter } from './keys/credentials.ts'
+export { createFailureLimit, type FailureLimit } from './keys/failure-limit.ts'
+export { type Found, type KeyHolder, type KeyRing, type KeyRingOptions, openKeyRing } from './keys/key-ring.ts'
 export { parseKeyText, secretHash } from './keys/key-text.ts'
 export { loadMigrations, type MigrationFile } from './migrate/files.ts'
 export { type MigrateOptions, type MigrateResult, migrate } from './migrate/migrate.ts'
 export { type MigrationVariant, renderMigration } from './migrate/render.ts'
+export { csvLine } from './queries/csv.ts'
 export { type FollowOptions, followTimeline } from './queries/follow.ts'
 export { fetchHealth, type HealthOptions } from './queries/health.ts'
 export { fetchTimeline } from './queries/timeline.ts'
