@@ -37,4 +37,24 @@ export type {
   TimelinePage,
   TimelineRow,
 } from './queries/types.ts'
+export {
+  type Delivery,
+  type DeliveryState,
+  fetchLastSent,
+  fetchLatestDeliveries,
+  fetchLatestOfIncidents,
+  fetchOpenDeliveries,
+  saveDeliveries,
+} from './telegram/deliveries.ts'
+export {
+  fetchTelegramLinks,
+  findLinkCode,
+  keyMark,
+  type LinkCode,
+  type LinkEnd,
+  type LinkOwner,
+  saveLinkCode,
+  saveTelegramLink,
+  type TelegramLink,
+} from './telegram/links.ts'
 export { readerName, readerSql } from './tenants/reader-sql.ts'

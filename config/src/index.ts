@@ -14,5 +14,12 @@ export {
   parseConfig,
   urlHost,
 } from './parse.ts'
-export { type Config, type TlsFiles, type Variable, type VariableName, variables } from './schema.ts'
+export {
+  type Config,
+  type TelegramConfig,
+  type TlsFiles,
+  type Variable,
+  type VariableName,
+  variables,
+} from './schema.ts'
 export { parseDuration, parseTime } from './time.ts'

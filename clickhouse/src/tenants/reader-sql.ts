@@ -30,6 +30,9 @@ interface TenantTable {
 export const tenantTables: readonly TenantTable[] = [
   { name: 'otel_logs', column: 'TenantId', sharded: true, readable: true },
   { name: 'api_keys', column: 'tenant', sharded: false, readable: false },
+  { name: 'telegram_links', column: 'tenant', sharded: false, readable: false },
+  { name: 'telegram_link_codes', column: 'tenant', sharded: false, readable: false },
+  { name: 'telegram_deliveries', column: 'tenant', sharded: false, readable: false },
 ]
 
 /** What a tenant's user may read beside the tables. Whatever is not here is closed to it. */
