@@ -25,9 +25,12 @@ export { loadMigrations, type MigrationFile } from './migrate/files.ts'
 export { type MigrateOptions, type MigrateResult, migrate } from './migrate/migrate.ts'
 export { type MigrationVariant, renderMigration } from './migrate/render.ts'
 export { csvLine } from './queries/csv.ts'
+export { type EventDetail, type EventQuestion, fetchEvent } from './queries/event.ts'
 export { type FollowOptions, followTimeline } from './queries/follow.ts'
 export { fetchHealth, type HealthOptions } from './queries/health.ts'
-export { fetchTimeline } from './queries/timeline.ts'
+export { type Bar, type Facet, fetchSummary, type TimelineSummary } from './queries/summary.ts'
+export { fetchSyncs, type SyncOutcome, type SyncRun, type SyncTable } from './queries/sync.ts'
+export { allOfTimeline, fetchTimeline } from './queries/timeline.ts'
 export type {
   HealthColor,
   HealthField,

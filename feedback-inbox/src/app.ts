@@ -1,6 +1,7 @@
 /** The Fastify app: who may see a route, what every answer carries, and how an error is told; pages and API hang into it. */
 import { exitCodes, UserError } from '@agnes/config'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { DescribedRoute } from './api/route.ts'
 import { demand, unauthenticated, type Visitor } from './auth/visitor.ts'
 import type { Assets } from './http/assets.ts'
 import { compressText } from './http/compress.ts'
@@ -13,6 +14,10 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Who may come: `read` for a key or session with scope read, `admin` likewise. A route that does not say is for `admin`. */
     access?: 'public' | 'read' | 'admin'
+  }
+  interface FastifyInstance {
+    /** Routes of the API, for its description. */
+    apiRoutes: DescribedRoute[]
   }
   interface FastifyRequest {
     /** Who asks; undefined on routes that are public. */
@@ -45,6 +50,7 @@ export function buildApp(inbox: Inbox, assets: Assets): FastifyInstance {
     routerOptions: { maxParamLength: 2_000 },
   })
   app.decorateRequest('visitor', undefined)
+  app.decorate('apiRoutes', [])
   app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, (_request, body, done) =>
     done(null, new URLSearchParams(body as string)),
   )

@@ -5,17 +5,21 @@ import { type ClickHouseClient, createAgnesClient, openKeyRing } from '@agnes/cl
 import { bindPort, type Config, isLoopback, type Log, loadKeyFile, UserError, urlHost } from '@agnes/config'
 import type { Recorder, Telemetry } from '@agnes/instrumentation'
 import type { FastifyRequest } from 'fastify'
+import { registerActivityApi } from './api/activity.ts'
+import { registerEventApi } from './api/events.ts'
+import { registerOpenApi } from './api/openapi.ts'
 import { registerService } from './api/service.ts'
+import { registerSyncApi } from './api/sync.ts'
 import { buildApp } from './app.ts'
 import { createFormTokens, type FormTokens } from './auth/csrf.ts'
 import { createSessions, type Sessions } from './auth/session.ts'
 import { createGate, type Gate } from './auth/visitor.ts'
-import { createPulse, type PulseOf } from './health.ts'
 import { type Assets, loadAssets } from './http/assets.ts'
 import { visitorOf } from './http/form.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { registerActivityPages } from './pages/activity/routes.ts'
 import { registerLogin } from './pages/login.ts'
+import { createQuestions, type Questions } from './questions.ts'
 import { createReads, type Read } from './reads.ts'
 
 export interface InboxOptions {
@@ -44,14 +48,13 @@ export interface RunningInbox {
 type AuditFields = Parameters<Recorder['audit']>[0]
 
 /** What pages and API are built of. */
-export interface Inbox {
+export interface Inbox extends Questions {
   readonly client: ClickHouseClient
   readonly gate: Gate
   readonly sessions: Sessions
   readonly forms: FormTokens
   readonly assets: Assets
   readonly metrics: Metrics
-  readonly pulse: PulseOf
   readonly log: Log
   readonly now: () => Date
   /** Somebody looked at something. */
@@ -129,7 +132,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     forms,
     assets,
     metrics,
-    pulse: createPulse(client),
+    ...createQuestions(client),
     log,
     now: () => new Date(),
     read(request, read) {
@@ -159,6 +162,10 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
   const app = buildApp(inbox, assets)
   registerLogin(app, inbox)
   registerService(app, inbox)
+  registerOpenApi(app)
+  registerActivityApi(app, inbox)
+  registerEventApi(app, inbox)
+  registerSyncApi(app, inbox)
   registerActivityPages(app, inbox)
   await app.ready()
   // Whoever comes first should find the keys known; without ClickHouse they are told to come again.

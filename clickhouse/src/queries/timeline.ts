@@ -7,28 +7,38 @@
  */
 import type { ClickHouseClient } from '@clickhouse/client'
 import { type Cursor, decodeCursor, encodeCursor } from './cursor.ts'
-import { cursorOf, type RawRow, rowColumns, selectRows, timelineRowOf } from './rows.ts'
-import type { TimelineFilter, TimelinePage } from './types.ts'
+import { cursorOf, type RawRow, rowColumns, selectRows, shortRowColumns, timelineRowOf } from './rows.ts'
+import type { TimelineFilter, TimelinePage, TimelineRow } from './types.ts'
 import { badFilter, type Where, whereOf } from './where.ts'
 
 const defaultLimit = 100
 const largestLimit = 1000
 
+export interface TimelineOptions {
+  /** Resource, summary, message and params are cut to so many characters; whole unless told. */
+  readonly longestText?: number
+}
+
 /** @throws UserError (status 400, exit code 2) for a bad cursor, limit or filter. */
-export async function fetchTimeline(client: ClickHouseClient, filter: TimelineFilter): Promise<TimelinePage> {
+export async function fetchTimeline(
+  client: ClickHouseClient,
+  filter: TimelineFilter,
+  { longestText }: TimelineOptions = {},
+): Promise<TimelinePage> {
   const limit = filter.limit ?? defaultLimit
   if (!Number.isInteger(limit) || limit < 1 || limit > largestLimit) {
     throw badFilter(`a page cannot have ${limit} rows`, `limit is a whole number from 1 to ${largestLimit}`)
   }
   const cursor = filter.cursor === undefined ? undefined : decodeCursor(filter.cursor)
   const where = whereOf(filter)
+  const columns = longestText === undefined ? rowColumns : shortRowColumns(longestText)
 
   const rows: RawRow[] = []
   // One row more than asked for tells whether there is another page.
   const wanted = limit + 1
   let window: Window | undefined = firstWindow(filter, cursor)
   while (window !== undefined) {
-    const found: RawRow[] = await selectWindow(client, where, cursor, window, wanted - rows.length)
+    const found: RawRow[] = await selectWindow(client, columns, where, cursor, window, wanted - rows.length)
     rows.push(...found)
     window = rows.length >= wanted ? undefined : nextWindow(window, found.length, wanted - rows.length, filter.since)
   }
@@ -39,6 +49,29 @@ export async function fetchTimeline(client: ClickHouseClient, filter: TimelineFi
     rows: page.map(timelineRowOf),
     nextCursor: last === undefined || rows.length <= limit ? null : encodeCursor(cursorOf(last)),
   }
+}
+
+/**
+ * Every row of a filter, newest first, page by page as they are taken; what is stored meanwhile with a later time is left
+ * out. `limit` has no meaning here.
+ * @throws UserError like {@link fetchTimeline}
+ */
+export async function* allOfTimeline(
+  client: ClickHouseClient,
+  filter: TimelineFilter,
+  options: TimelineOptions = {},
+): AsyncGenerator<TimelineRow, void, undefined> {
+  const until = filter.until ?? new Date()
+  let cursor: string | undefined
+  do {
+    const page: TimelinePage = await fetchTimeline(
+      client,
+      { ...filter, until, limit: largestLimit, ...(cursor && { cursor }) },
+      options,
+    )
+    yield* page.rows
+    cursor = page.nextCursor ?? undefined
+  } while (cursor !== undefined)
 }
 
 /** A stretch of time, nanoseconds since 1970; open where a bound is missing. Windows follow one another without gap. */
@@ -81,6 +114,7 @@ function nextWindow(
 
 async function selectWindow(
   client: ClickHouseClient,
+  columns: string,
   where: Where,
   cursor: Cursor | undefined,
   { from, to }: Window,
@@ -110,7 +144,7 @@ async function selectWindow(
   // 20 times slower here, and from filtering by the current top rows before our own conditions (8 times slower).
   return selectRows<RawRow>(
     client,
-    `SELECT ${rowColumns}
+    `SELECT ${columns}
 FROM otel_logs
 WHERE ${conditions.join('\n  AND ')}
 ORDER BY toUnixTimestamp64Nano(Timestamp) DESC, Seq DESC, BatchId DESC

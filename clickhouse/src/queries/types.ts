@@ -16,6 +16,8 @@ export interface TimelineFilter {
   /** A class (`success`, `error`, `denied`, `none`, `other`) or a raw value (`error.404`). */
   readonly result?: string
   readonly correlationId?: string
+  /** `cli`, `web`, `scheduler`, …; derived where the event does not say. */
+  readonly clientKind?: string
   /** Case-insensitive substring of action, resource, result, message (what the summary is made of), params or body. */
   readonly q?: string
   /**

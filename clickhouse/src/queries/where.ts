@@ -36,6 +36,7 @@ export function whereOf(filter: TimelineFilter): Where {
     filter.result,
   )
   add('CorrelationId = {correlationId:String}', 'correlationId', filter.correlationId)
+  add('ClientKind = {clientKind:String}', 'clientKind', filter.clientKind)
   add(searchCondition, 'q', filter.q)
 
   const hidden = [
@@ -73,11 +74,24 @@ export function refuseBadFilter(filter: TimelineFilter): void {
       throw badFilter(`${name} is not a time we can store`, 'use a time like 2026-11-21T06:00:00Z')
     }
   }
-  for (const name of ['tenant', 'userId', 'actionPrefix', 'resource', 'result', 'correlationId', 'q'] as const) {
+  for (const name of [
+    'tenant',
+    'userId',
+    'actionPrefix',
+    'resource',
+    'result',
+    'correlationId',
+    'clientKind',
+    'q',
+  ] as const) {
     const length = filter[name]?.length ?? 0
     if (length > longestText) {
       throw badFilter(`${name} has ${length} characters`, `use at most ${longestText}`)
     }
+  }
+  const texts = [filter.userId, filter.actionPrefix, filter.resource, filter.result, filter.correlationId, filter.q]
+  if ([...texts, filter.clientKind, ...(filter.actionIn ?? [])].some((text) => text?.includes('\0'))) {
+    throw badFilter('a filter cannot have a NUL character', 'leave it out, and search for what stands beside it')
   }
   const actions = filter.actionIn ?? []
   if (actions.length > longestList || actions.some((action) => action.length > longestText)) {

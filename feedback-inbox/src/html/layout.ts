@@ -5,10 +5,18 @@ import type { Inbox } from '../inbox.ts'
 import { type Html, html } from './html.ts'
 import { plain } from './shown.ts'
 
-/** Places in the bar. Adding one: a line here. */
-const places = [{ id: 'activity', path: '/admin/activity', label: 'Activity' }] as const
+/** All places there are, or will be. */
+export type PlaceId = 'activity' | 'sessions' | 'feedback'
 
-export type PlaceId = (typeof places)[number]['id']
+/** Places in the bar. Adding one: a line here. */
+const places: readonly { readonly id: PlaceId; readonly path: string; readonly label: string }[] = [
+  { id: 'activity', path: '/admin/activity', label: 'Activity' },
+]
+
+/** Whether there is something to link to. */
+export function hasPlace(id: PlaceId): boolean {
+  return places.some((place) => place.id === id)
+}
 
 export interface Page {
   readonly title: string
@@ -36,7 +44,7 @@ export function layout(inbox: Pick<Inbox, 'assets' | 'forms'>, { title, place, v
 <a class="skip" href="#main">Skip to content</a>
 <header class="bar">
 <a class="brand" href="/admin/activity"><span class="glass" aria-hidden="true"></span>Agnes</a>
-<nav class="places" aria-label="Places">${places.map(
+<nav class="places" aria-label="Places">${(visitor === undefined ? [] : places).map(
     ({ id, path, label }) =>
       html`<a class="place" href="${path}"${id === place && html` aria-current="page"`}>${label}</a>`,
   )}</nav>

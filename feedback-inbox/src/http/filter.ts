@@ -4,29 +4,37 @@
  */
 import type { TimelineFilter } from '@agnes/clickhouse'
 import { exitCodes, nearest, parseTime, UserError } from '@agnes/config'
+import { z } from 'zod'
 
 /** A filter, and the times as they were typed: `24h` stays 24 hours when the page is looked at again. */
 export interface UrlFilter {
   readonly filter: TimelineFilter
-  /** What the URL says of the filter, in the order of {@link filterNames}; values as typed. */
+  /** What the URL says of the filter, in the order of {@link filterQuery}; values as typed. */
   readonly said: ReadonlyMap<FilterName, string>
 }
 
-export const filterNames = [
-  'since',
-  'until',
-  'user_id',
-  'action_prefix',
-  'action_in',
-  'resource',
-  'result',
-  'correlation_id',
-  'q',
-  'include_reads',
-  'include_heartbeats',
-] as const
+const text = (description: string) => z.string().optional().describe(description)
+const time = 'ISO 8601 (UTC where it names no zone), or so long ago: 30m, 2h, 7d; `all` for no bound'
 
-export type FilterName = (typeof filterNames)[number]
+/** The parameters, in the order links have them. */
+export const filterQuery = z.object({
+  since: text(`From this time on. ${time}.`),
+  until: text(`Before this time. ${time}.`),
+  user_id: text('What this user did.'),
+  action_prefix: text('A family of actions: `sync.`, `query.`, `run_`.'),
+  action_in: text('Exactly these actions, with commas between them.'),
+  resource: text('What it was done to: `table:orders`.'),
+  result: text('A class (`success`, `error`, `denied`, `none`, `other`) or a result as written (`error.404`).'),
+  correlation_id: text('What one request caused.'),
+  client_kind: text('What kind of client called: `cli`, `web`, `scheduler`, `agent`, `external`, `system` or `other`.'),
+  q: text('Text in action, resource, result, message, params or body, in any case.'),
+  include_reads: text('`true`: also what reading these pages left (`activity.read`, …).'),
+  include_heartbeats: text('`true`: also the heartbeats of the services.'),
+})
+
+export type FilterName = keyof typeof filterQuery.shape
+
+const filterNames = Object.keys(filterQuery.shape) as readonly FilterName[]
 
 /**
  * @param others names of parameters that may stand beside the filter
@@ -54,26 +62,26 @@ export function parseFilter(
     }
     if (values.length > 0) said.set(name, values.join(','))
   }
-  const text = (name: FilterName): string | undefined => said.get(name)
   const flag = (name: FilterName): boolean => {
-    const value = text(name)
+    const value = said.get(name)
     if (value === undefined || ['0', 'false'].includes(value)) return false
     if (['1', 'true', 'on'].includes(value)) return true
     throw badParameter(`${name} cannot be "${value.slice(0, 60)}"`, 'use true or false')
   }
-  const time = (name: 'since' | 'until'): Date | undefined => {
-    const value = text(name)
-    if (value === undefined) return undefined
+  const timeOf = (name: 'since' | 'until'): Date | undefined => {
+    const value = said.get(name)
+    if (value === undefined || value === 'all') return undefined
     const parsed = parseTime(value, now)
     if (parsed !== undefined) return parsed
     throw badParameter(`${name} cannot be "${value.slice(0, 60)}"`, 'use 2026-11-21T06:00:00Z, or ago: 30m, 2h, 7d')
   }
-  const since = time('since')
-  const until = time('until')
+  const since = timeOf('since')
+  const until = timeOf('until')
   if (since !== undefined && until !== undefined && since >= until) {
     throw badParameter('since is not before until', `it asks for events from ${since.toISOString()} on`)
   }
-  const actionIn = text('action_in')
+  const actionIn = said
+    .get('action_in')
     ?.split(',')
     .map((action) => action.trim())
     .filter((action) => action !== '')
@@ -83,13 +91,14 @@ export function parseFilter(
       tenant,
       ...(since && { since }),
       ...(until && { until }),
-      ...given('userId', text('user_id')),
-      ...given('actionPrefix', text('action_prefix')),
+      ...given('userId', said.get('user_id')),
+      ...given('actionPrefix', said.get('action_prefix')),
       ...(actionIn && actionIn.length > 0 && { actionIn }),
-      ...given('resource', text('resource')),
-      ...given('result', text('result')),
-      ...given('correlationId', text('correlation_id')),
-      ...given('q', text('q')),
+      ...given('resource', said.get('resource')),
+      ...given('result', said.get('result')),
+      ...given('correlationId', said.get('correlation_id')),
+      ...given('clientKind', said.get('client_kind')),
+      ...given('q', said.get('q')),
       includeOwnReads: flag('include_reads'),
       includeHeartbeats: flag('include_heartbeats'),
     },
@@ -131,6 +140,7 @@ export function sayFilter(filter: Partial<TimelineFilter>): Map<FilterName, stri
   add('resource', filter.resource)
   add('result', filter.result)
   add('correlation_id', filter.correlationId)
+  add('client_kind', filter.clientKind)
   add('q', filter.q)
   if (filter.includeOwnReads) said.set('include_reads', 'true')
   if (filter.includeHeartbeats) said.set('include_heartbeats', 'true')

@@ -2,6 +2,8 @@
 import type { TimelineRow } from '@agnes/clickhouse'
 import { type Html, html } from '../../html/html.ts'
 import { plain, shown } from '../../html/shown.ts'
+import { number } from '../../html/words.ts'
+import { maskParams, maskText } from '../../masking/params.ts'
 
 export function timelineTable(rows: readonly TimelineRow[]): Html {
   return html`<table class="timeline" data-live="timeline">
@@ -11,20 +13,39 @@ export function timelineTable(rows: readonly TimelineRow[]): Html {
 }
 
 function line(row: TimelineRow): Html {
-  const { id, timestamp, userId, clientKind, action, eventName, result, resultClass, durationMs } = row
-  const href = `/admin/activity/${encodeURIComponent(id)}?at=${encodeURIComponent(timestamp)}`
-  return html`<tr data-id="${plain(id, 80)}">
-<td class="time"><a class="time-link" href="${href}"><time datetime="${timestamp}" title="${timestamp}">${timestamp.slice(0, 10)} <b class="clock">${timestamp.slice(11, 19)}</b></time></a></td>
-<td>${userId === '' ? html`<span class="faint">${clientKind}</span>` : shown(userId, { atMost: 40 })}</td>
-<td class="action">${shown(action || eventName, { atMost: 60 })}</td>
-<td>${result === '' ? html`<span class="faint">–</span>` : html`<span class="result ${resultClass}">${shown(result, { atMost: 30 })}</span>`}</td>
-<td class="number">${durationMs}</td>
+  const { id, timestamp, userId, clientKind, action, eventName, durationMs } = row
+  return html`<tr data-key="${timestamp} ${plain(id, 100)}">
+<td class="time"><a class="time-link" href="${detailPath(row)}"><time datetime="${timestamp}" title="${timestamp}">${timestamp.slice(5, 10)} <b class="clock">${timestamp.slice(11, 19)}</b></time></a></td>
+<td class="who-cell">${userId === '' ? html`<span class="faint">${shown(clientKind, { atMost: 20 })}</span>` : shown(userId, { atMost: 30 })}</td>
+<td class="action">${shown(action || eventName, { atMost: 44 })}</td>
+<td>${resultTag(row)}</td>
+<td class="number">${durationMs === null ? '' : number(durationMs)}</td>
 <td class="what">${shown(whatOf(row), { atMost: 160 })}</td>
 </tr>`
 }
 
+export function resultTag({ result, resultClass }: Pick<TimelineRow, 'result' | 'resultClass'>): Html {
+  if (result === '') return html`<span class="faint">–</span>`
+  return html`<span class="result ${resultClass}">${shown(result, { atMost: 30 })}</span>`
+}
+
+/** The time makes the search for the event quick. */
+export function detailPath({ id, timestamp }: Pick<TimelineRow, 'id' | 'timestamp'>): string {
+  return `/admin/activity/${encodeURIComponent(id)}?at=${encodeURIComponent(timestamp)}`
+}
+
 /** What the other columns do not say: the object, what went wrong, what a change replaced. */
 function whatOf({ resource, message, params, paramsBefore }: TimelineRow): string {
-  const change = paramsBefore === '' ? '' : `${paramsBefore} → ${params}`
-  return [resource, message || change || params].filter((part) => part !== '').join(' ')
+  const change = paramsBefore === '' ? '' : `${masked(paramsBefore)} → `
+  return [maskText(resource, '', options), message === '' ? change + masked(params) : maskText(message, '', options)]
+    .filter((part) => part !== '')
+    .join(' ')
+}
+
+/** The page shows less of it, and cuts by itself. */
+const options = { longestText: 1_000 }
+
+function masked(params: string): string {
+  const value = maskParams(params, options)
+  return value === null ? '' : typeof value === 'string' ? value : JSON.stringify(value)
 }

@@ -1,0 +1,45 @@
+/** What costs a while to answer and many ask for: health, counts, the grid of syncs. Each answer is kept for half a minute. */
+import {
+  type ClickHouseClient,
+  fetchHealth,
+  fetchSummary,
+  fetchSyncs,
+  type HealthPulse,
+  type SyncTable,
+  type TimelineFilter,
+  type TimelineSummary,
+} from '@agnes/clickhouse'
+import { createCache } from './cached.ts'
+import { queryOf } from './http/filter.ts'
+
+export interface Syncs {
+  readonly tables: readonly SyncTable[]
+  /** ISO 8601. */
+  readonly generatedAt: string
+}
+
+export interface Questions {
+  pulse(tenant: string): Promise<HealthPulse>
+  /** @param said what the URL says of the filter: the same words are the same question */
+  summary(filter: TimelineFilter, said: ReadonlyMap<string, string>): Promise<TimelineSummary>
+  syncs(tenant: string): Promise<Syncs>
+}
+
+const freshMs = 30_000
+/** The grid takes half a second on 5 million events: who comes back within ten minutes need not wait for the next one. */
+const staleSyncsMs = 600_000
+
+export function createQuestions(client: ClickHouseClient): Questions {
+  const pulses = createCache<HealthPulse>({ freshMs })
+  const summaries = createCache<TimelineSummary>({ freshMs })
+  const grids = createCache<Syncs>({ freshMs, staleMs: staleSyncsMs })
+  return {
+    pulse: (tenant) => pulses(tenant, () => fetchHealth(client, { tenant })),
+    summary: (filter, said) => summaries(`${filter.tenant} ${queryOf(said)}`, () => fetchSummary(client, filter)),
+    syncs: (tenant) =>
+      grids(tenant, async () => {
+        const now = new Date()
+        return { tables: await fetchSyncs(client, { tenant, now }), generatedAt: now.toISOString() }
+      }),
+  }
+}
