@@ -7,6 +7,27 @@ export {
   defaultDatabase,
 } from './client.ts'
 export {
+  type FeedbackCauses,
+  fetchCauses,
+  fetchFindingIds,
+  fetchReport,
+  fetchReporterFacts,
+  fetchReports,
+  type ReporterFacts,
+  type ReportKey,
+} from './feedback/read.ts'
+export {
+  type FeedbackAction,
+  type FeedbackCause,
+  type FeedbackFilter,
+  type FeedbackPage,
+  type FeedbackReport,
+  type FeedbackStatus,
+  type FeedbackStep,
+  feedbackStatuses,
+} from './feedback/types.ts'
+export { type ChangeOutcome, changeReport, erasePurged, type StoredReport, storeReport } from './feedback/write.ts'
+export {
   type ApiKey,
   createKey,
   fetchKeys,
@@ -40,6 +61,20 @@ export type {
   TimelinePage,
   TimelineRow,
 } from './queries/types.ts'
+export {
+  type Fork,
+  fetchForks,
+  fetchPath,
+  fetchSessionFiles,
+  fetchStoredLines,
+  type LineRange,
+  type ReadOptions,
+  readSessionLines,
+  type SessionVersion,
+  type StoredLine,
+} from './sessions/read.ts'
+export { type LineNode, mainVersion, type SessionFile, type SessionKey, type SessionSource } from './sessions/types.ts'
+export { insertSessionFiles, insertSessionLines, type LineBatch, type NewLine } from './sessions/write.ts'
 export {
   type Delivery,
   type DeliveryState,

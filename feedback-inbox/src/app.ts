@@ -1,5 +1,5 @@
 /** The Fastify app: who may see a route, what every answer carries, and how an error is told; pages and API hang into it. */
-import { exitCodes, UserError } from '@agnes/config'
+import { exitCodes, type Scope, UserError } from '@agnes/config'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { DescribedRoute } from './api/route.ts'
 import { demand, unauthenticated, type Visitor } from './auth/visitor.ts'
@@ -12,8 +12,8 @@ import { loginPath } from './pages/login.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Who may come: `read` for a key or session with scope read, `admin` likewise. A route that does not say is for `admin`. */
-    access?: 'public' | 'read' | 'admin'
+    /** Who may come: `read` for a key or session with scope read, others likewise. A route that does not say is for `admin`. */
+    access?: 'public' | Scope
   }
   interface FastifyInstance {
     /** Routes of the API, for its description. */
@@ -83,7 +83,9 @@ export function buildApp(inbox: Inbox, assets: Assets): FastifyInstance {
   })
   app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
     const told = tellable(error, request, inbox)
-    if (told.status === 429 || told.status === 503) void reply.header('retry-after', '1')
+    if ((told.status === 429 || told.status === 503) && !reply.hasHeader('retry-after')) {
+      void reply.header('retry-after', '1')
+    }
     if (isApi(request)) {
       if (told.status === 401) void reply.header('www-authenticate', 'Bearer')
       return reply.code(told.status).type(problemType).send(problemOf(told))

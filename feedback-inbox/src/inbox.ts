@@ -3,10 +3,12 @@ import type { Agent } from 'node:http'
 import path from 'node:path'
 import { type ClickHouseClient, createAgnesClient, openKeyRing } from '@agnes/clickhouse'
 import { bindPort, type Config, isLoopback, type Log, loadKeyFile, UserError, urlHost } from '@agnes/config'
-import type { Recorder, Telemetry } from '@agnes/instrumentation'
+import type { EmitOptions, Recorder, Telemetry } from '@agnes/instrumentation'
+import { createRedaction, loadRules, noRules } from '@agnes/redaction'
 import type { FastifyRequest } from 'fastify'
 import { registerActivityApi } from './api/activity.ts'
 import { registerEventApi } from './api/events.ts'
+import { registerFeedbackApi } from './api/feedback.ts'
 import { registerOpenApi } from './api/openapi.ts'
 import { registerService } from './api/service.ts'
 import { registerSyncApi } from './api/sync.ts'
@@ -14,16 +16,19 @@ import { buildApp } from './app.ts'
 import { createFormTokens, type FormTokens } from './auth/csrf.ts'
 import { createSessions, type Sessions } from './auth/session.ts'
 import { createGate, type Gate } from './auth/visitor.ts'
+import { createFeedback, type Feedback } from './feedback/service.ts'
 import { type Assets, loadAssets } from './http/assets.ts'
 import { visitorOf } from './http/form.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
+import { originOf } from './origin.ts'
 import { registerActivityPages } from './pages/activity/routes.ts'
 import { registerLogin } from './pages/login.ts'
 import { createQuestions, type Questions } from './questions.ts'
 import { createReads, type Read } from './reads.ts'
 
 export interface InboxOptions {
-  readonly config: Pick<Config, 'dataDir' | 'host' | 'httpPort'> & Partial<Pick<Config, 'keys'>>
+  readonly config: Pick<Config, 'dataDir' | 'host' | 'httpPort'> &
+    Partial<Pick<Config, 'keys' | 'redaction' | 'redactionRules' | 'redactionKeyFile'>>
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
   /** The gateway that takes the events of the inbox itself. */
@@ -55,6 +60,7 @@ export interface Inbox extends Questions {
   readonly forms: FormTokens
   readonly assets: Assets
   readonly metrics: Metrics
+  readonly feedback: Feedback
   readonly log: Log
   readonly now: () => Date
   /** Somebody looked at something. */
@@ -74,6 +80,9 @@ const flushMs = 3_000
 export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
   const { config, clickhouseUrl, log = () => {} } = options
   const { host, dataDir } = config
+  const rules = config.redaction === false ? noRules : await loadRules(config.redactionRules)
+  const redactionKeyFile = config.redactionKeyFile ?? path.join(dataDir, 'redaction.key')
+  const redactionKey = loadKeyFile(redactionKeyFile, 32, 'AGNES_REDACTION_KEY_FILE')
   const ring = openKeyRing({
     client: createAgnesClient({ url: clickhouseUrl, application: 'agnes-inbox', requestTimeoutMs: 5_000 }),
     cacheFile: path.join(dataDir, 'inbox-keys-cache.json'),
@@ -101,8 +110,9 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     stats = started.stats
   })
   const lost = (): number => stats().dropped + stats().undelivered
-  const record = (fields: AuditFields, at = new Date()): void => {
-    void telemetry.then(({ recorder }) => recorder.at(at).audit(fields))
+  const record = (fields: AuditFields, emit: EmitOptions = {}): void => {
+    const at = new Date()
+    void telemetry.then(({ recorder }) => recorder.at(at).audit(fields, emit))
   }
 
   const metrics = createMetrics(lost)
@@ -125,7 +135,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
       onWrongKey(request) {
         metrics.wrongKey()
         const read = { action: 'inbox.login', userId: '', params: { address: request.ip } }
-        reads.note({ ...read, fields: { ...from(request), action: read.action, result: 'denied' } })
+        reads.note({ ...read, fields: { ...originOf(request), action: read.action, result: 'denied' } })
       },
     }),
     sessions,
@@ -133,21 +143,28 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     assets,
     metrics,
     ...createQuestions(client),
+    feedback: createFeedback({
+      client,
+      redaction: createRedaction(rules, redactionKey),
+      record,
+      log,
+      explain: explainClickHouse,
+    }),
     log,
     now: () => new Date(),
     read(request, read) {
       const { userId, tenant } = visitorOf(request)
       const params = tenant === 'default' ? read.params : { tenant, ...read.params }
-      const fields = { ...from(request), action: read.action, resource: read.resource, userId, result: 'success' }
+      const fields = { ...originOf(request), action: read.action, resource: read.resource, userId, result: 'success' }
       metrics.read()
       reads.note({ ...read, userId, params, fields })
     },
-    audit: (request, fields) => record({ ...from(request), ...fields }),
+    audit: (request, fields) => record({ ...originOf(request), ...fields }),
     async auditFirst(request, fields) {
       const { recorder, flush } = await telemetry
       const lostBefore = lost()
       const startedAt = performance.now()
-      recorder.audit({ ...from(request), ...fields })
+      recorder.audit({ ...originOf(request), ...fields })
       await flush(flushMs)
       if (lost() === lostBefore && performance.now() - startedAt < flushMs) return
       throw new UserError('this is only done when it can be written down, and the ingest gateway does not answer', {
@@ -166,6 +183,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
   registerActivityApi(app, inbox)
   registerEventApi(app, inbox)
   registerSyncApi(app, inbox)
+  registerFeedbackApi(app, inbox)
   registerActivityPages(app, inbox)
   await app.ready()
   // Whoever comes first should find the keys known; without ClickHouse they are told to come again.
@@ -195,12 +213,6 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
       await release()
     },
   }
-}
-
-/** Who asked from where, as audit events say it. */
-function from(request: FastifyRequest): Pick<AuditFields, 'clientAddress' | 'clientKind'> {
-  const isBrowser = request.visitor === undefined || request.visitor.session !== undefined
-  return { clientAddress: request.ip, clientKind: isBrowser ? 'web' : 'external' }
 }
 
 const unreachable = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ETIMEDOUT'])

@@ -28,6 +28,8 @@ export interface TestInbox {
   get(path: string, key?: string, headers?: Readonly<Record<string, string>>): Promise<Response>
   /** Resolves with the rows once there are as many. */
   rows(filter: TimelineFilter, count: number): Promise<readonly TimelineRow[]>
+  /** Ends the inbox and starts another one on the same data and port. */
+  restart(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -50,13 +52,15 @@ export async function startTestInbox(): Promise<TestInbox> {
     heartbeatMs: 0, // a process has one telemetry, and that is the inbox's here
   })
   const logged: string[] = []
-  const inbox: RunningInbox = await startInbox({
-    config: { dataDir, host: '127.0.0.1', httpPort: 0 },
-    clickhouseUrl: engine.url,
-    gateway: { url: gateway.url },
-    keysEveryMs: 50,
-    log: (line) => logged.push(line),
-  })
+  const start = (httpPort: number): Promise<RunningInbox> =>
+    startInbox({
+      config: { dataDir, host: '127.0.0.1', httpPort },
+      clickhouseUrl: engine.url,
+      gateway: { url: gateway.url },
+      keysEveryMs: 50,
+      log: (line) => logged.push(line),
+    })
+  let inbox = await start(0)
   const get = (target: string, key?: string, headers: Readonly<Record<string, string>> = {}): Promise<Response> =>
     fetch(new URL(target, inbox.url), {
       redirect: 'manual',
@@ -79,6 +83,10 @@ export async function startTestInbox(): Promise<TestInbox> {
         if (rows.length >= count) return rows
         await pause(50)
       }
+    },
+    async restart() {
+      await inbox.stop()
+      inbox = await start(inbox.port)
     },
     async stop() {
       await inbox.stop()
