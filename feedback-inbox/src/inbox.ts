@@ -12,6 +12,7 @@ import { registerFeedbackApi } from './api/feedback.ts'
 import { registerOpenApi } from './api/openapi.ts'
 import { registerService } from './api/service.ts'
 import { registerSyncApi } from './api/sync.ts'
+import { registerTelegramApi } from './api/telegram.ts'
 import { buildApp } from './app.ts'
 import { createFormTokens, type FormTokens } from './auth/csrf.ts'
 import { createSessions, type Sessions } from './auth/session.ts'
@@ -23,12 +24,17 @@ import { createMetrics, type Metrics } from './metrics.ts'
 import { originOf } from './origin.ts'
 import { registerActivityPages } from './pages/activity/routes.ts'
 import { registerLogin } from './pages/login.ts'
+import { registerTelegramPages } from './pages/telegram/routes.ts'
 import { createQuestions, type Questions } from './questions.ts'
 import { createReads, type Read } from './reads.ts'
+import type { Clock } from './telegram/clock.ts'
+import { reportActionsOf, reportNotification } from './telegram/reports.ts'
+import { openTelegram, type Telegram } from './telegram/telegram.ts'
+import { readToken } from './telegram/token.ts'
 
 export interface InboxOptions {
   readonly config: Pick<Config, 'dataDir' | 'host' | 'httpPort'> &
-    Partial<Pick<Config, 'keys' | 'redaction' | 'redactionRules' | 'redactionKeyFile'>>
+    Partial<Pick<Config, 'keys' | 'redaction' | 'redactionRules' | 'redactionKeyFile' | 'publicUrl' | 'telegram'>>
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
   /** The gateway that takes the events of the inbox itself. */
@@ -41,6 +47,8 @@ export interface InboxOptions {
   readonly log?: Log
   /** Milliseconds between two readings of the list of keys. */
   readonly keysEveryMs?: number
+  /** Of the Telegram bot. */
+  readonly clock?: Clock
 }
 
 export interface RunningInbox {
@@ -61,6 +69,8 @@ export interface Inbox extends Questions {
   readonly assets: Assets
   readonly metrics: Metrics
   readonly feedback: Feedback
+  /** undefined: there is no bot. */
+  readonly telegram: Telegram | undefined
   readonly log: Log
   readonly now: () => Date
   /** Somebody looked at something. */
@@ -127,6 +137,32 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     endedFile: path.join(dataDir, 'inbox-ended-sessions.json'),
   })
   const assets = loadAssets()
+  const questions = createQuestions(client)
+  const feedback = createFeedback({
+    client,
+    redaction: createRedaction(rules, redactionKey),
+    record,
+    log,
+    explain: explainClickHouse,
+  })
+  const token = config.telegram && readToken(config.telegram)
+  const telegram =
+    config.telegram && token
+      ? openTelegram({
+          config: config.telegram,
+          token,
+          publicUrl: config.publicUrl,
+          client,
+          ring,
+          pulse: questions.pulse,
+          record,
+          reports: reportActionsOf(client, feedback),
+          explain: explainClickHouse,
+          log,
+          clock: options.clock,
+        })
+      : undefined
+  if (telegram !== undefined) feedback.onReport((report, others) => telegram.notify(reportNotification(report, others)))
   const inbox: Inbox = {
     client,
     gate: createGate({
@@ -142,14 +178,9 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     forms,
     assets,
     metrics,
-    ...createQuestions(client),
-    feedback: createFeedback({
-      client,
-      redaction: createRedaction(rules, redactionKey),
-      record,
-      log,
-      explain: explainClickHouse,
-    }),
+    ...questions,
+    feedback,
+    telegram,
     log,
     now: () => new Date(),
     read(request, read) {
@@ -184,6 +215,8 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
   registerEventApi(app, inbox)
   registerSyncApi(app, inbox)
   registerFeedbackApi(app, inbox)
+  registerTelegramApi(app, inbox)
+  registerTelegramPages(app, inbox)
   registerActivityPages(app, inbox)
   await app.ready()
   // Whoever comes first should find the keys known; without ClickHouse they are told to come again.
@@ -195,6 +228,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
 
   async function release(): Promise<void> {
     reads.close()
+    await telegram?.stop()
     await (await telemetry).shutdown()
     await app.close()
     await client.close()

@@ -21,13 +21,15 @@ export interface BotOptions extends ConversationOptions {
 }
 
 export interface RunningBot {
+  /** From now on people are heard; before, the bot can speak only. */
+  listen(): void
   say(chatId: number, message: Message): ReturnType<typeof say>
   /** What Telegram brings by webhook. @returns whether it is Telegram that brings it; resolves when it is answered */
   receive(update: unknown, secret: string): Promise<boolean>
   stop(): Promise<void>
 }
 
-export function startBot(options: BotOptions): RunningBot {
+export function createBot(options: BotOptions): RunningBot {
   const { token, apiRoot, webhookUrl, onState, log, clock } = options
   const bot = new Bot(token, { client: { apiRoot, timeoutSeconds: options.callSeconds ?? callSeconds } })
   retryShortly(bot.api)
@@ -76,12 +78,15 @@ export function startBot(options: BotOptions): RunningBot {
     }
   }
 
-  const running =
-    webhookUrl === undefined
-      ? poll({ api: bot.api, introduce, handle, onState, clock, log, signal })
-      : introduceUntilDone()
+  let running: Promise<void> | undefined
 
   return {
+    listen() {
+      running =
+        webhookUrl === undefined
+          ? poll({ api: bot.api, introduce, handle, onState, clock, log, signal })
+          : introduceUntilDone()
+    },
     say: (chatId, message) => say(bot.api, chatId, message),
     async receive(update, secret) {
       if (webhookUrl === undefined || !isSame(secret, secretOf(token))) return false

@@ -24,7 +24,7 @@ export interface ConversationOptions {
   pulse(tenant: string): Promise<HealthPulse>
   record(fields: AuditFields): void
   /** undefined: nobody keeps reports here. */
-  reports(): ReportActions | undefined
+  readonly reports: ReportActions | undefined
   /** A link came, went or was muted. */
   onChange(): void
   /** Errors as users understand them. */
@@ -103,9 +103,9 @@ export function hold(bot: Bot, options: ConversationOptions): void {
     'feedback',
     asLinked(async (ctx, link) => {
       const reports = reportsOrThrow()
-      const { reports: open, total } = await reports.open(link.tenant, reportsShown)
+      const { reports: open, more } = await reports.open(link.tenant, reportsShown)
       note('feedback.read', link, ctx, { params: { filter: { status: 'open' } } })
-      await reply(ctx, messages.reportsMessage(open, total))
+      await reply(ctx, messages.reportsMessage(open, more))
     }),
   )
 
@@ -176,8 +176,7 @@ export function hold(bot: Bot, options: ConversationOptions): void {
   }
 
   function reportsOrThrow(): ReportActions {
-    const reports = options.reports()
-    if (reports !== undefined) return reports
+    if (options.reports !== undefined) return options.reports
     throw new UserError('there are no reports here', { code: 'no_reports', status: 404 })
   }
 

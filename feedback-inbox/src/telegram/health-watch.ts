@@ -19,10 +19,10 @@ export interface HealthWatchOptions {
 }
 
 export interface HealthWatch {
-  /** One look at every tenant. Never rejects. */
-  look(): Promise<void>
   /** Looks every minute until `signal` says to stop. */
   run(signal: AbortSignal): Promise<void>
+  /** Resolves when no look is under way. */
+  idle(): Promise<void>
 }
 
 const everyMs = 60_000
@@ -50,6 +50,7 @@ export function createHealthWatch({
     open.set(notification.incident, { notification, sinceMs: since.getTime(), well: 0 })
   }
   const silent = new Map<string, number>()
+  let looking: Promise<void> = Promise.resolve()
 
   async function look(): Promise<void> {
     const told = await Promise.all([...new Set(tenants())].map(lookAt))
@@ -123,10 +124,11 @@ export function createHealthWatch({
   }
 
   return {
-    look,
+    idle: () => looking,
     async run(signal) {
       while (!signal.aborted) {
-        await look()
+        looking = look()
+        await looking
         await pause(clock, everyMs, signal)
       }
     },

@@ -152,11 +152,14 @@ export function reportMessage(report: ReportInChat, note: string, options: Messa
   return { ...said, buttons: isDone ? [] : reportButtons(id, page) }
 }
 
-export function reportsMessage(reports: readonly ReportInChat[], total: number): Message {
-  if (total === 0) return justText('No report is open.')
+export function reportsMessage(reports: readonly ReportInChat[], more: boolean): Message {
+  if (reports.length === 0) return justText('No report is open.')
   const said = compose([
-    { text: `${counted(total, 'open report')}`, style: 'b' },
-    total > reports.length ? `, the newest ${reports.length}:\n` : ':\n',
+    {
+      text: more ? `The newest ${counted(reports.length, 'open report')}` : counted(reports.length, 'open report'),
+      style: 'b',
+    },
+    '\n',
     ...reports.flatMap(({ reporter, message, status, createdAt }, i) => [
       `\n${i + 1}. ${timeOf(createdAt)} `,
       { text: reporter, style: 'b', atMost: 60 } as const,

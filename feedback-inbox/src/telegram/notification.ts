@@ -16,7 +16,7 @@ export interface Notification {
   readonly facts?: readonly (readonly [name: string, value: string])[]
   /** Goes out as soon as the interval allows, and never waits for the digest. */
   readonly urgent?: boolean
-  /** Report that gets buttons. */
+  /** Report it is about: its words are added when it is sent, and buttons to act on it. */
   readonly reportId?: string
   /** Page of the inbox, beginning with `/admin/`. */
   readonly path?: string
@@ -58,8 +58,8 @@ export interface ReportActions {
    * @throws UserError that can be shown as it is
    */
   act(action: ReportAction, reportId: string, actor: ChatActor): Promise<ReportInChat>
-  /** Open ones, newest first, and how many there are in all. */
-  open(tenant: string, limit: number): Promise<{ readonly reports: readonly ReportInChat[]; readonly total: number }>
+  /** Open ones, newest first, and whether there are more. */
+  open(tenant: string, limit: number): Promise<{ readonly reports: readonly ReportInChat[]; readonly more: boolean }>
   /** undefined if there is none. */
   find(tenant: string, reportId: string): Promise<ReportInChat | undefined>
 }

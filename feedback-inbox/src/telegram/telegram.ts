@@ -19,7 +19,7 @@ import { createHealthWatch } from './health-watch.ts'
 import { type Links, openLinks } from './links.ts'
 import { justText, type MessageOptions, notificationMessage } from './messages.ts'
 import type { Notification, Notifier, ReportActions } from './notification.ts'
-import { createOutbox, type OutboxStats } from './outbox.ts'
+import { createOutbox, type OutboxStats, type Parcel } from './outbox.ts'
 import type { BotState } from './polling.ts'
 
 export interface TelegramOptions {
@@ -30,6 +30,8 @@ export interface TelegramOptions {
   readonly ring: Pick<KeyRing, 'findAgain'>
   pulse(tenant: string): Promise<HealthPulse>
   record(fields: Parameters<Recorder['audit']>[0]): void
+  /** What buttons and `/feedback` ask; undefined: nobody keeps reports. */
+  readonly reports?: ReportActions | undefined
   explain(error: unknown): unknown
   readonly log: Log
   readonly clock?: Clock | undefined
@@ -40,29 +42,26 @@ export interface Telegram extends Notifier {
   readonly links: Links
   readonly state: BotState
   readonly stats: OutboxStats
-  /** From now on buttons and `/feedback` ask these. */
-  serveReports(reports: ReportActions): void
   /** @see RunningBot.receive */
   receive(update: unknown, secret: string): Promise<boolean>
   /** Tells the outbox that links have changed. */
   linksChanged(): void
-  /** Resolves when nothing is being sent or written. */
+  /** Resolves when nothing is being looked at, sent or written. */
   idle(): Promise<void>
-  /** Looks at health now, beside every minute. */
-  lookAtHealth(): Promise<void>
   stop(): Promise<void>
 }
 
 /** Path Telegram calls. */
 export const webhookPath = '/telegram/webhook'
 const againMs = 2_000
+/** A message does not wait longer for the words of its report. */
+const readWithinMs = 2_000
 
 export function openTelegram(options: TelegramOptions): Telegram {
-  const { config, token, publicUrl, client, ring, log, clock = systemClock } = options
+  const { config, token, publicUrl, client, ring, reports, log, clock = systemClock } = options
   const links = openLinks({ client, ring, clock })
   const pages: MessageOptions = { publicUrl, digestAt: config.digestAt }
   let state: BotState = { kind: 'starting' }
-  let reports: ReportActions | undefined
   let bot: RunningBot | undefined
   const stopping = new AbortController()
   const { signal } = stopping
@@ -77,7 +76,10 @@ export function openTelegram(options: TelegramOptions): Telegram {
     },
     links,
     async send({ chatId }, parcels, waiting) {
-      const message = notificationMessage(parcels, waiting, pages)
+      const told = await Promise.all(
+        parcels.map(async (parcel) => ({ ...parcel, notification: await inWords(parcel) })),
+      )
+      const message = notificationMessage(told, waiting, pages)
       const said = await (bot?.say(chatId, message) ??
         ({ kind: 'unreached', problem: 'the bot has not started' } as const))
       return said.kind === 'sent' ? { ...said, cut: message.cut } : said
@@ -87,6 +89,33 @@ export function openTelegram(options: TelegramOptions): Telegram {
     intervalMs: config.intervalSeconds * 1000,
     digestAt: config.digestAt,
   })
+  /** With the words of the report it is about, as the report is now; without them where they cannot be had. */
+  async function inWords({ notification, delivery }: Parcel): Promise<Notification> {
+    const { reportId, tenant, facts = [] } = notification
+    if (reportId === undefined || reports === undefined) return notification
+    try {
+      const report = await within(readWithinMs, reports.find(tenant, reportId))
+      if (report === undefined || report.status === 'purged') {
+        const { reportId: _, path: __, ...rest } = notification
+        return { ...rest, title: 'Feedback that is not there any more' }
+      }
+      const { reporter, message, cause, status, assignee } = report
+      return {
+        ...notification,
+        title: delivery.occurrences === 1 ? `Feedback from ${reporter}` : `Feedback, last from ${reporter}`,
+        body: message,
+        facts: [
+          ...(cause === '' ? [] : [['cause', cause] as const]),
+          ...facts,
+          ...(status === 'open' ? [] : [['status', status] as const]),
+          ...(assignee === '' ? [] : [['assigned to', assignee] as const]),
+        ],
+      }
+    } catch {
+      return notification
+    }
+  }
+
   const notifier: Notifier = {
     notify(notifications) {
       try {
@@ -99,13 +128,13 @@ export function openTelegram(options: TelegramOptions): Telegram {
   let watch: ReturnType<typeof createHealthWatch> | undefined
 
   async function run(): Promise<void> {
-    const { startBot } = await import('./bot.ts')
+    const { createBot } = await import('./bot.ts')
     const incidents = await untilAnswered(async () => {
       await links.load()
       return fetchLatestOfIncidents(client, 'health')
     })
     if (incidents === undefined) return
-    bot = startBot({
+    bot = createBot({
       token,
       apiRoot: config.apiRoot,
       webhookUrl: config.mode === 'webhook' && publicUrl !== undefined ? publicUrl + webhookPath : undefined,
@@ -118,7 +147,7 @@ export function openTelegram(options: TelegramOptions): Telegram {
       pulse: options.pulse,
       record: options.record,
       explain: options.explain,
-      reports: () => reports,
+      reports,
       onChange: outbox.wake,
       onState: (now) => {
         state = now
@@ -136,6 +165,8 @@ export function openTelegram(options: TelegramOptions): Telegram {
       clock,
       log,
     })
+    if (signal.aborted) return
+    bot.listen()
     await Promise.all([watch.run(signal), endDeadLinks()])
   }
 
@@ -190,18 +221,30 @@ export function openTelegram(options: TelegramOptions): Telegram {
     get stats() {
       return outbox.stats()
     },
-    serveReports(served) {
-      reports = served
-    },
     receive: async (update, secret) => (await bot?.receive(update, secret)) ?? false,
     linksChanged: outbox.wake,
-    idle: outbox.idle,
-    lookAtHealth: async () => watch?.look(),
+    async idle() {
+      await watch?.idle()
+      await outbox.idle()
+    },
     async stop() {
       stopping.abort()
       await bot?.stop()
       await running
       await outbox.stop()
     },
+  }
+}
+
+/** @throws Error if it takes longer */
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('too late')), ms).unref()
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
   }
 }

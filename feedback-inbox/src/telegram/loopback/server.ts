@@ -42,6 +42,7 @@ export type Fault =
   /** An answer of whoever stands in front of Telegram: not JSON. */
   | { readonly kind: 'gateway'; readonly status: number }
   | { readonly kind: 'slow'; readonly ms: number }
+  | { readonly kind: 'held'; readonly until: Promise<unknown> }
   /** Done, but the answer never arrives. */
   | { readonly kind: 'lost' }
   /** The connection is cut before anything is done. */
@@ -297,12 +298,15 @@ export async function startTelegramLoopback(options: LoopbackOptions = {}): Prom
     const payload = await readPayload(request)
     const call: Call = { method, payload, status: undefined }
     calls.push(call)
+    // Who asked for updates and went away does not wait for them.
+    if (method === 'getUpdates') response.once('close', () => call.status ?? poll?.end())
     const fault = given === token ? takeFault(method) : undefined
     if (fault?.kind === 'cut') {
       request.socket.destroy()
       changed()
       return
     }
+    if (fault?.kind === 'held') await fault.until
     if (fault?.kind === 'slow') await new Promise((resolve) => setTimeout(resolve, fault.ms).unref())
     const answer = faultAnswer(fault) ?? (await answerTo(given, method, payload))
     if (fault?.kind === 'lost' || isAway) request.socket.destroy()
