@@ -228,13 +228,17 @@ test.each([
 })
 
 test('an answer that does not come in time is one that was lost', async () => {
-  bot = await bot.restart({ callSeconds: 0.3 })
   const ana = await bot.linkedPhone()
-  bot.server.fail({ kind: 'slow', ms: 600 })
+  bot = await bot.restart({ callSeconds: 1 })
+  let release = (): void => {}
+  bot.server.fail({ kind: 'held', until: new Promise<void>((resolve) => (release = resolve)) })
   bot.telegram.notify(about('a'))
-  await bot.clock.advance(1_000)
-  expect(await deliveries()).toMatchObject([{ state: 'sent', attempts: 2, uncertain_attempts: 1 }])
-  await ana.message(3)
+  await bot.clock.advance(0)
+  expect(await deliveries()).toMatchObject([{ state: 'waiting', attempts: 1, uncertain_attempts: 1 }])
+  release()
+  expect((await ana.message(2)).text).not.toContain('Sent again')
+  while (told(ana).length < 2) await bot.clock.advance(1_000)
+  expect(told(ana)[1]).toContain('Sent again')
 })
 
 test('what waits when the bot ends is sent by the next one, and who is linked stays linked', async () => {

@@ -12,6 +12,7 @@ import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
 import { registerSpool } from './spool.ts'
 import { registerSql } from './sql.ts'
+import { registerTelegram } from './telegram.ts'
 import { registerTenants } from './tenants.ts'
 import { registerUp } from './up.ts'
 
@@ -23,6 +24,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerDemo,
   registerKeys,
   registerTenants,
+  registerTelegram,
   registerDoctor,
   registerSpool,
   registerEngine,

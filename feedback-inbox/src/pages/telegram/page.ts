@@ -16,9 +16,9 @@ export interface TelegramView {
 }
 
 export function telegramPage(view: TelegramView): Html {
-  return html`<h1>Telegram</h1>
+  return html`<div class="telegram"><h1>Telegram</h1>
 ${stateLine(view.state)}
-${view.state.kind !== 'off' && html`${view.code && codeCard(view.code)}${linkSection(view)}${deliverySection(view.deliveries)}`}`
+${view.state.kind !== 'off' && html`${view.code && codeCard(view.code)}${linkSection(view)}${deliverySection(view)}`}</div>`
 }
 
 function stateLine(state: BotState): Html {
@@ -51,8 +51,8 @@ function linkSection({ links, token, now }: TelegramView): Html {
 ${
   links.length === 0
     ? html`<p class="faint">None yet.</p>`
-    : html`<table><thead><tr><th>Account</th><th>Acts as</th><th>Linked (UTC)</th><th>Notifications</th><th></th></tr></thead>
-<tbody>${links.map((link) => linkRow(link, token, now))}</tbody></table>`
+    : html`<div class="wide"><table class="grid"><thead><tr><th>Account</th><th>Acts as</th><th>Linked (UTC)</th><th>Notifications</th><th></th></tr></thead>
+<tbody>${links.map((link) => linkRow(link, token, now))}</tbody></table></div>`
 }
 ${
   token !== undefined &&
@@ -81,22 +81,23 @@ function linkRow(
 </tr>`
 }
 
-function deliverySection(deliveries: readonly Delivery[]): Html | false {
+function deliverySection({ deliveries, links }: TelegramView): Html | false {
   if (deliveries.length === 0) return false
+  const names = new Map(links.map(({ chatId, name }) => [chatId, name]))
   return html`<section aria-labelledby="deliveries">
 <h2 id="deliveries">Latest deliveries</h2>
-<table><thead><tr><th>Changed (UTC)</th><th>State</th><th>To</th><th>About</th><th class="number">Times</th><th class="number">Attempts</th><th>Problem</th></tr></thead>
+<div class="wide"><table class="grid"><thead><tr><th>Changed (UTC)</th><th>State</th><th>To</th><th>About</th><th class="number">Times</th><th class="number">Attempts</th><th>Problem</th></tr></thead>
 <tbody>${deliveries.map(
     (one) => html`<tr>
 <td class="time">${minuteOf(one.changedAt)}</td>
 <td><span class="result ${classes[one.state]}">${one.state}</span></td>
-<td>${shown(one.userId, { atMost: 40 })}</td>
+<td>${shown(names.get(one.chatId) ?? one.userId, { atMost: 40 })}</td>
 <td>${one.kind} <span class="faint">${shown(one.incident, { atMost: 60 })}</span></td>
 <td class="number">${one.occurrences}</td>
 <td class="number">${one.attempts}</td>
 <td class="what">${shown(one.error, { atMost: 120 })}</td>
 </tr>`,
-  )}</tbody></table>
+  )}</tbody></table></div>
 </section>`
 }
 
