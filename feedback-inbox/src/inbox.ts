@@ -4,7 +4,7 @@ import path from 'node:path'
 import { type ClickHouseClient, createAgnesClient, openKeyRing } from '@agnes/clickhouse'
 import { bindPort, type Config, isLoopback, type Log, loadKeyFile, UserError, urlHost } from '@agnes/config'
 import type { EmitOptions, Recorder, Telemetry } from '@agnes/instrumentation'
-import { createRedaction, loadRules, noRules } from '@agnes/redaction'
+import { createRedaction, loadRules, noRules, type StartRedaction } from '@agnes/redaction'
 import type { FastifyRequest } from 'fastify'
 import { registerActivityApi } from './api/activity.ts'
 import { registerEventApi } from './api/events.ts'
@@ -69,6 +69,7 @@ export interface Inbox extends Questions {
   readonly assets: Assets
   readonly metrics: Metrics
   readonly feedback: Feedback
+  readonly redaction: StartRedaction
   /** undefined: there is no bot. */
   readonly telegram: Telegram | undefined
   readonly log: Log
@@ -138,9 +139,10 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
   })
   const assets = loadAssets()
   const questions = createQuestions(client)
+  const redaction = createRedaction(rules, redactionKey)
   const feedback = createFeedback({
     client,
-    redaction: createRedaction(rules, redactionKey),
+    redaction,
     record,
     log,
     explain: explainClickHouse,
@@ -180,6 +182,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     metrics,
     ...questions,
     feedback,
+    redaction,
     telegram,
     log,
     now: () => new Date(),

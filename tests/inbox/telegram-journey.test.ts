@@ -133,6 +133,26 @@ test('a chat ends with the key it was linked with', async () => {
   expect((await phone.ask('/health')).text).toContain('linked admins only')
 })
 
+test('an alert of Grafana is told when it fires and when it is over, without the secret in it', async () => {
+  const phone = await linkedPhone('Tom')
+  const alert = {
+    labels: { alertname: 'Syncs fail', severity: 'critical' },
+    annotations: { description: 'password=hunter2-hunter2 <b>' },
+    fingerprint: 'f1',
+  }
+  const fired = await post('/api/admin/alerts', admin.text, { alerts: [{ ...alert, status: 'firing' }] })
+  expect(fired).toEqual({ status: 200, body: { taken: 1 } })
+  const { text } = await phone.message(2)
+  expect(text).toMatch(/Syncs fail.*<b>.*severity: critical/s)
+  expect(text).not.toContain('hunter2')
+  await post('/api/admin/alerts', admin.text, { alerts: [{ ...alert, status: 'resolved' }] })
+  expect((await phone.message(3)).text).toContain('Over: Syncs fail')
+  expect(await post('/api/admin/alerts', admin.text, { alerts: [{}] })).toMatchObject({
+    status: 400,
+    body: { code: 'bad_alerts', detail: expect.stringContaining('alerts.0.status') },
+  })
+})
+
 test('a key that may only read makes no codes', async () => {
   const { text } = await inbox.key(['read'])
   expect(await post('/api/admin/telegram/codes', text)).toMatchObject({ status: 403, body: { code: 'forbidden' } })

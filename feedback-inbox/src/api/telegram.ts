@@ -3,6 +3,7 @@ import { UserError } from '@agnes/config'
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import type { Inbox } from '../inbox.ts'
+import { alertsOf } from '../telegram/alerts.ts'
 import { ownerOf } from '../telegram/owner.ts'
 import { type Telegram, webhookPath } from '../telegram/telegram.ts'
 import { addApiRoute } from './route.ts'
@@ -77,6 +78,19 @@ export function registerTelegramApi(app: FastifyInstance, inbox: Inbox): void {
         send: `/start ${code}`,
         url: linkUrl(telegram, code) ?? null,
       } satisfies z.infer<typeof codeAnswer>
+    },
+  })
+
+  addApiRoute(app, {
+    method: 'POST',
+    path: '/api/admin/alerts',
+    summary: 'Alerts for the linked chats, as webhooks of Grafana and Alertmanager send them',
+    access: 'admin',
+    answer: z.object({ taken: z.number().int().describe('Alerts that were taken.') }),
+    handle({ request, visitor }) {
+      const alerts = alertsOf(request.body, visitor.tenant, inbox.redaction(visitor.tenant))
+      botOf(inbox).notify(alerts)
+      return { taken: alerts.length }
     },
   })
 
