@@ -1,8 +1,8 @@
 /** docs/configuration.md from the zod schema. */
-import { variables } from '@agnes/config'
+import { processorInterval, variables } from '@agnes/config'
 
 export function configurationReference() {
-  const rows = Object.entries(variables).map(
+  const rows = [...Object.entries(variables), [processorInterval.name, processorInterval]].map(
     ([name, { default: value, description }]) =>
       `| \`${name}\` | ${value === undefined ? 'unset' : `\`${value}\``} | ${description} |`,
   )

@@ -3,8 +3,8 @@ import { hostname, userInfo } from 'node:os'
 import type { ApiKey } from '@agnes/clickhouse'
 import { type Config, loadConfig } from '@agnes/config'
 import type { Recorder } from '@agnes/instrumentation'
-import { gatewayHeaders } from './admin-key.ts'
-import { askGateway, gatewayAgent } from './gateway-client.ts'
+import type { SessionRun } from '@agnes/processors'
+import { askGateway, toGateway } from './gateway-client.ts'
 import { findInstance } from './instance.ts'
 import { version } from './version.ts'
 
@@ -53,25 +53,40 @@ export function describeKey(key: ApiKey) {
  */
 export async function audit(fields: AuditFields, config: Config = loadConfig().config): Promise<boolean> {
   try {
-    const { otlpUrl } = findInstance(config)
-    await askGateway(`${otlpUrl}/readyz`, config)
-    const { startTelemetry } = await import('@agnes/instrumentation')
-    const agent = gatewayAgent(config)
-    const telemetry = startTelemetry({
-      serviceName: 'agnes',
-      serviceVersion: version,
-      endpoint: otlpUrl,
-      headers: gatewayHeaders(config),
-      ...(agent && { agent }),
-      warn: () => {},
-    })
-    telemetry.recorder.audit(fields)
-    await telemetry.shutdown()
-    const { dropped, undelivered } = telemetry.stats()
-    return dropped + undelivered === 0
+    return await emit(config, (recorder) => recorder.audit(fields))
   } catch {
     return false
   }
+}
+
+/** Sends the event of each run of a processor, within some seconds. Never throws; what was processed is processed. */
+export async function recordRuns(runs: readonly SessionRun[], config: Config = loadConfig().config): Promise<void> {
+  if (runs.length === 0) return
+  try {
+    const { eventOf } = await import('@agnes/processors')
+    await emit(config, (recorder) => {
+      for (const run of runs) recorder.sessionProcessor(eventOf(run))
+    })
+  } catch {}
+}
+
+/** @returns whether the gateway has all of it @throws if it does not answer */
+async function emit(config: Config, record: (recorder: Recorder) => void): Promise<boolean> {
+  const { otlpUrl } = findInstance(config)
+  await askGateway(`${otlpUrl}/readyz`, config)
+  const { startTelemetry } = await import('@agnes/instrumentation')
+  const telemetry = startTelemetry({
+    serviceName: 'agnes',
+    serviceVersion: version,
+    endpoint: otlpUrl,
+    ...toGateway(config),
+    maxQueueSize: 50_000,
+    warn: () => {},
+  })
+  record(telemetry.recorder)
+  await telemetry.shutdown()
+  const { dropped, undelivered } = telemetry.stats()
+  return dropped + undelivered === 0
 }
 
 /** Who is logged in on this machine; an id in Agnes' users table it is not. */

@@ -18,6 +18,15 @@ export function gatewayAgent({ tls }: Pick<Config, 'tls'>): HttpAgent | undefine
   return tls && new OwnCertificateAgent(tls.certFile)
 }
 
+/** What every sender of events to the gateway is started with. */
+export function toGateway(config: Pick<Config, 'tls' | 'host' | 'dataDir'>): {
+  readonly headers: Record<string, string>
+  readonly agent?: HttpAgent
+} {
+  const agent = gatewayAgent(config)
+  return { headers: gatewayHeaders(config), ...(agent && { agent }) }
+}
+
 /** A JSON page of the gateway. @throws if it does not answer */
 export async function askGateway<T>(url: string, config: Pick<Config, 'tls' | 'host' | 'dataDir'>): Promise<T> {
   const agent = gatewayAgent(config)

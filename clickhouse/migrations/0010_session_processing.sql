@@ -61,7 +61,9 @@ CREATE TABLE IF NOT EXISTS agnes.session_turn_rows
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMMDD(first_received_at)
 ORDER BY (tenant, user_name, session_file, version, parser_version, turn_index)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_bytes_for_wide_part = 134217728
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_bytes_for_wide_part = 134217728,
+    -- A page of a session is a hundred turns.
+    index_granularity = 1024
 COMMENT 'Turns as they were written. Read the view session_turns, which shows each once and no unfinished ones.';
 
 -- cluster: everywhere
@@ -102,6 +104,7 @@ CREATE TABLE IF NOT EXISTS agnes.session_summaries
     cwd_hash String COMMENT 'Last working directory, told apart from others of the tenant without naming it.',
     client_version String COMMENT 'Last version of Claude Code.',
     title String COMMENT 'Beginning of the first prompt.',
+    prompts_text String COMMENT 'Beginnings of all prompts, for searching.' CODEC(ZSTD(1)),
     first_received_at DateTime64(3, 'UTC') COMMENT 'When the first lines of the file came.',
     processed_at DateTime64(3, 'UTC') COMMENT 'When this was computed.'
 )
@@ -123,6 +126,8 @@ CREATE TABLE IF NOT EXISTS agnes.session_scans
     file_hash String COMMENT 'Hash of the lines that were scanned.',
     lines UInt32 COMMENT 'Lines that were scanned.',
     decisions UInt32 COMMENT 'Telemetry events about decisions on tools that were known.',
+    decisions_from DateTime64(3, 'UTC') COMMENT 'They were looked for from then on.',
+    decisions_until DateTime64(3, 'UTC') COMMENT 'And before then.',
     session_ids Array(String) COMMENT 'Every sessionId in the file.',
     scan_id UUID COMMENT 'This scan.',
     scanned_at DateTime64(3, 'UTC') COMMENT 'When it was scanned.',
@@ -195,6 +200,7 @@ CREATE TABLE IF NOT EXISTS agnes.session_processor_state
     lines UInt32 COMMENT 'Lines it processed.',
     processor_version UInt16 COMMENT 'Version of the processor.',
     items UInt64 COMMENT 'What it extracted: turns, findings, days.',
+    attempts UInt32 COMMENT 'How often it had been tried by then; later attempts are counted from there.',
     duration_ms UInt64 COMMENT 'How long it took.',
     fence UInt64 COMMENT 'Number of the lease it was done under; 0 by hand.',
     processed_at DateTime64(3, 'UTC') COMMENT 'When it was done.'
@@ -216,7 +222,7 @@ CREATE TABLE IF NOT EXISTS agnes.session_processor_failures
     rank UInt128 COMMENT 'The highest holds: lines, then version of the processor, then attempts.',
     file_hash String COMMENT 'Hash of the lines it was tried with; with others it begins anew.',
     processor_version UInt16 COMMENT 'Version of the processor; with another one it begins anew.',
-    attempts UInt16 COMMENT 'How often it was tried.',
+    attempts UInt32 COMMENT 'How often it was tried.',
     error String COMMENT 'Why the last attempt failed; empty while it is under way, or when the process ended with it.',
     attempted_at DateTime64(3, 'UTC') COMMENT 'When the last attempt began or failed.',
     next_attempt_at DateTime64(3, 'UTC') COMMENT 'Not before then.',
@@ -302,7 +308,9 @@ AS SELECT
 FROM agnes.session_turn_rows AS t FINAL
 INNER JOIN
 (
-    SELECT tenant, user_name, session_file, version, parser_version, turn_rows FROM agnes.session_summaries FINAL
+    SELECT tenant, user_name, session_file, version, parser_version, turn_rows
+    FROM agnes.session_summaries FINAL
+    WHERE (tenant, user_name, session_file, version) IN (SELECT tenant, user_name, session_file, version FROM agnes.current_session_files)
 ) AS s USING (tenant, user_name, session_file, version, parser_version)
 WHERE t.turn_index < s.turn_rows
 COMMENT 'Transcripts: one content block of one record a row.';
@@ -339,6 +347,7 @@ AS SELECT
     f.rule AS rule, f.rule_version AS rule_version, f.advice AS advice, file_hash, scan_id, scanned_at
 FROM agnes.session_scans FINAL
 ARRAY JOIN findings AS f
+WHERE (tenant, user_name, session_file, version) IN (SELECT tenant, user_name, session_file, version FROM agnes.current_session_files)
 COMMENT 'Places in sessions where the assistant got stuck, one row a finding, of the latest scan of each file.';
 
 CREATE OR REPLACE VIEW agnes.current_session_findings
@@ -455,9 +464,11 @@ CREATE OR REPLACE VIEW agnes.sessions
     cwd_hash String COMMENT 'Last working directory, told apart from others of the tenant without naming it.',
     client_version String COMMENT 'Last version of Claude Code.',
     title String COMMENT 'Beginning of the first prompt.',
+    prompts_text String COMMENT 'Beginnings of all prompts, for searching.',
     findings UInt32 COMMENT 'Findings of the latest scan.',
     warnings UInt32 COMMENT 'Of them with severity warning or error.',
     finding_types Array(LowCardinality(String)) COMMENT 'Types of the findings, one element a finding.',
+    finding_excerpts Array(String) COMMENT 'What the turns say they were found at, likewise.',
     lines UInt32 COMMENT 'Lines that arrived.',
     bytes UInt64 COMMENT 'Bytes that arrived.',
     bad_lines UInt32 COMMENT 'Lines that are no JSON object.',
@@ -475,14 +486,14 @@ AS SELECT
     s.cache_read_tokens AS cache_read_tokens, s.cache_creation_tokens AS cache_creation_tokens,
     s.cost_usd_micros AS cost_usd_micros, s.models AS models, s.tools AS tools, s.skills AS skills,
     s.mcp_servers AS mcp_servers, s.git_branch AS git_branch, s.cwd_hash AS cwd_hash, s.client_version AS client_version,
-    s.title AS title, toUInt32(length(c.types)) AS findings, toUInt32(countEqual(c.severities, 'warning') + countEqual(c.severities, 'error')) AS warnings,
-    c.types AS finding_types, f.lines AS lines, f.bytes AS bytes, s.bad_lines AS bad_lines,
+    s.title AS title, s.prompts_text AS prompts_text, toUInt32(length(c.types)) AS findings, toUInt32(countEqual(c.severities, 'warning') + countEqual(c.severities, 'error')) AS warnings,
+    c.types AS finding_types, c.excerpts AS finding_excerpts, f.lines AS lines, f.bytes AS bytes, s.bad_lines AS bad_lines,
     s.unknown_records AS unknown_records, f.file_hash AS file_hash,
-    f.file_hash = s.file_hash AND f.file_hash = c.file_hash AS is_processed
+    toBool(f.file_hash = s.file_hash AND f.file_hash = c.file_hash) AS is_processed
 FROM
 (
     SELECT tenant, user_name, session_file, version, lines, bytes, file_hash, first_received_at, received_at
-    FROM agnes.session_files FINAL
+    FROM agnes.current_session_files
 ) AS f
 LEFT JOIN
 (
@@ -490,7 +501,8 @@ LEFT JOIN
 ) AS s ON s.tenant = f.tenant AND s.user_name = f.user_name AND s.session_file = f.session_file AND s.version = f.version
 LEFT JOIN
 (
-    SELECT tenant, user_name, session_file, version, file_hash, findings.type AS types, findings.severity AS severities
+    SELECT tenant, user_name, session_file, version, file_hash, findings.type AS types, findings.severity AS severities,
+        findings.excerpt AS excerpts
     FROM agnes.session_scans FINAL
 ) AS c ON c.tenant = f.tenant AND c.user_name = f.user_name AND c.session_file = f.session_file AND c.version = f.version
 COMMENT 'Claude Code sessions, one row a file and version.';
@@ -608,7 +620,8 @@ FROM
                 SELECT
                     'transcript' AS source, tenant, session_id, assumeNotNull(occurred_at) AS at, fact.1 AS what, fact.2 AS key, tool_name,
                     kind = 'tool_result' OR fact.1 != 'tool' AS settled, is_error AS failed,
-                    error_class IN ('user_rejected', 'permission_denied', 'sibling_cancelled') AS rejected
+                    error_class IN ('user_rejected', 'plan_rejected', 'interrupted', 'cancelled', 'denied_by_rule', 'denied_by_hook',
+                        'denied_by_classifier', 'not_granted') AS rejected
                 FROM agnes.session_turns
                 ARRAY JOIN [('tool', tool_use_id), ('request', if(kind = 'api_error', '', request_id)), ('message', if(kind IN ('prompt', 'text'), uuid, ''))] AS fact
                 WHERE occurred_at IS NOT NULL AND session_id != ''

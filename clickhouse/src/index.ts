@@ -49,6 +49,27 @@ export { csvLine } from './queries/csv.ts'
 export { type EventDetail, type EventQuestion, fetchEvent } from './queries/event.ts'
 export { type FollowOptions, followTimeline } from './queries/follow.ts'
 export { fetchHealth, type HealthOptions } from './queries/health.ts'
+export { selectRows } from './queries/rows.ts'
+export { type FindingWeek, fetchFindingWeeks } from './queries/session-findings.ts'
+export { fetchSessionGaps, type GapRequest, type SessionGap } from './queries/session-gaps.ts'
+export {
+  fetchReplay,
+  fetchSessionNames,
+  type Replay,
+  type ReplayRequest,
+  type ReplayTurn,
+  type SessionFinding,
+} from './queries/session-replay.ts'
+export {
+  fetchSessions,
+  type SessionAnchor,
+  type SessionFilter,
+  type SessionPage,
+  type SessionRow,
+  type SessionSort,
+  sessionAnchors,
+  sessionSorts,
+} from './queries/sessions.ts'
 export { type Bar, type Facet, fetchSummary, type TimelineSummary } from './queries/summary.ts'
 export { fetchSyncs, type SyncOutcome, type SyncRun, type SyncTable } from './queries/sync.ts'
 export { allOfTimeline, fetchTimeline } from './queries/timeline.ts'
@@ -61,6 +82,7 @@ export type {
   TimelinePage,
   TimelineRow,
 } from './queries/types.ts'
+export { createKeyedHash, emptyPrefix, extendPrefix, prefixesAt, startLine } from './sessions/prefix-hash.ts'
 export {
   type Fork,
   fetchForks,

@@ -16,6 +16,7 @@ export {
 } from './parse.ts'
 export {
   type Config,
+  processorInterval,
   type TelegramConfig,
   type TlsFiles,
   type Variable,

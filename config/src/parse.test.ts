@@ -120,3 +120,24 @@ test('a suggestion is made for a slip, not for something else entirely', () => {
   expect(nearest('helth', ['health', 'doctor'])).toBe('health')
   expect(nearest('xyzzy', ['health', 'doctor'])).toBeUndefined()
 })
+
+test('each processor may have an interval of its own, and it is listed where it is set', () => {
+  const { config, sources } = parseConfig(
+    { AGNES_PROCESSOR_FAILURE_SCAN_INTERVAL: '60' },
+    { AGNES_PROCESSOR_USAGE_INTERVAL: '0', AGNES_PROCESSOR_FAILURE_SCAN_INTERVAL: '5' },
+    '/',
+  )
+  expect(config.processorIntervals).toEqual({ failure_scan: 60, usage: 0 })
+  expect(sources).toContainEqual({ name: 'AGNES_PROCESSOR_USAGE_INTERVAL', source: '.env', shown: '0' })
+  expect(parseConfig({}, {}, '/').config.processorIntervals).toEqual({})
+})
+
+test.each(['-1', '1.5', 'daily', '604801'])('an interval of %s is refused with what it takes', (text) => {
+  expect(() => parseConfig({ AGNES_PROCESSOR_USAGE_INTERVAL: text }, {}, '/')).toThrow(
+    /^AGNES_PROCESSOR_USAGE_INTERVAL \(from environment\)/,
+  )
+})
+
+test('what only looks like an interval is not one', () => {
+  expect(() => parseConfig({ AGNES_PROCESSOR__INTERVAL: '1' }, {}, '/')).toThrow('is not a variable we know')
+})

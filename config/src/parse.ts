@@ -4,10 +4,11 @@ import { isIP } from 'node:net'
 import path from 'node:path'
 import { parseEnv } from 'node:util'
 import { exitCodes, UserError } from './errors.ts'
-import { type Config, type TlsFiles, type Variable, type VariableName, variables } from './schema.ts'
+import { type Config, processorInterval, type TlsFiles, type Variable, type VariableName, variables } from './schema.ts'
 
 export interface ConfigSource {
-  readonly name: VariableName
+  /** Of a variable, or of one processor's interval. */
+  readonly name: string
   /** Where the effective value came from. */
   readonly source: 'environment' | '.env' | 'default' | 'unset'
   /** Printable value; secrets are masked. */
@@ -32,8 +33,8 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env, cwd: string = p
 export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>, cwd: string): ParsedConfig {
   refuseUnknown([...Object.keys(env), ...Object.keys(dotEnv)])
   const sources: ConfigSource[] = []
-  const read = (name: VariableName): unknown => {
-    const variable: Variable = variables[name]
+  const read = (name: VariableName): unknown => readAs(name, variables[name])
+  const readAs = (name: string, variable: Variable): unknown => {
     const [source, text] = pick(name, variable, env, dotEnv)
     sources.push({ name, source, shown: show(variable, text) })
     if (text === undefined) return undefined
@@ -45,6 +46,16 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
       exitCode: exitCodes.usage,
       hint: `${name}: ${variable.description}`,
     })
+  }
+  const processorIntervals = (): Record<string, number> => {
+    const names = new Set([...Object.keys(env), ...Object.keys(dotEnv)])
+    const found: Record<string, number> = {}
+    for (const name of [...names].sort()) {
+      const processor = processorInterval.pattern.exec(name)?.[1]?.toLowerCase()
+      const seconds = processor === undefined ? undefined : readAs(name, processorInterval)
+      if (processor !== undefined && seconds !== undefined) found[processor] = seconds as number
+    }
+    return found
   }
   const fileOf = (name: VariableName): string | undefined => {
     const file = read(name) as string | undefined
@@ -85,7 +96,13 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     redaction: read('AGNES_REDACTION') === 'on',
     redactionRules: fileOf('AGNES_REDACTION_RULES'),
     redactionKeyFile: fileOf('AGNES_REDACTION_KEY_FILE'),
+    reportUrl: read('AGNES_REPORT_URL') as string | undefined,
+    reportKey: read('AGNES_REPORT_KEY') as string | undefined,
+    sessionsDir: fileOf('AGNES_SESSIONS_DIR'),
+    pushUrl: read('AGNES_PUSH_URL') as string | undefined,
+    pushKey: read('AGNES_PUSH_KEY') as string | undefined,
     spoolMaxBytes: read('AGNES_SPOOL_MAX_BYTES') as number | undefined,
+    processorIntervals: processorIntervals(),
   }
   refuseContradictions(config)
   return { config, sources }
@@ -182,7 +199,7 @@ function show(variable: Variable, text: string | undefined): string {
 
 function refuseUnknown(names: readonly string[]): void {
   for (const name of names) {
-    if (!name.startsWith('AGNES_') || name in variables) continue
+    if (!name.startsWith('AGNES_') || name in variables || processorInterval.pattern.test(name)) continue
     const near = nearest(name, Object.keys(variables))
     throw new UserError(`${name} is not a variable we know`, {
       code: 'unknown_variable',

@@ -12,17 +12,20 @@ const positiveInt = z.coerce.number({ error: 'must be a whole number' }).int().p
 
 const perSecond = z.coerce.number({ error: 'must be a whole number' }).int().min(0)
 
-const clickhouseUrl = z.string().refine(
-  (text) => {
-    try {
-      const url = new URL(text)
-      return url.protocol === 'http:' || url.protocol === 'https:'
-    } catch {
-      return false
-    }
-  },
-  { error: 'must look like http(s)://user:password@host:8123/database' },
-)
+const httpUrl = (form: string): z.ZodType =>
+  z.string().refine(
+    (text) => {
+      try {
+        const url = new URL(text)
+        return url.protocol === 'http:' || url.protocol === 'https:'
+      } catch {
+        return false
+      }
+    },
+    { error: `must look like ${form}` },
+  )
+
+const inboxUrl = httpUrl('http(s)://host:8080').transform((text) => new URL(text as string).origin)
 
 const keys = z.string().transform((text, context) => {
   const parsed = parseKeys(text)
@@ -162,7 +165,7 @@ export const variables = {
     description: "Port of the embedded engine's ClickHouse HTTP interface; 0 picks a free port.",
   },
   CLICKHOUSE_URL: {
-    schema: clickhouseUrl,
+    schema: httpUrl('http(s)://user:password@host:8123/database'),
     default: undefined,
     secret: true,
     description:
@@ -222,6 +225,36 @@ export const variables = {
     description:
       'File with the 32 bytes redacted values are marked with, made on first use; `<data>/redaction.key` unless set. Gateways that share it give equal secrets equal marks.',
   },
+  AGNES_REPORT_URL: {
+    schema: inboxUrl,
+    default: undefined,
+    description: 'Where `agnes report` sends reports: `http(s)://host:8080`; the inbox of this machine unless set.',
+  },
+  AGNES_REPORT_KEY: {
+    schema: z.string().min(1),
+    default: undefined,
+    secret: true,
+    show: () => '***',
+    description: 'The key `agnes report` sends them with: one of scope `feedback`.',
+  },
+  AGNES_SESSIONS_DIR: {
+    schema: z.string().min(1),
+    default: undefined,
+    description:
+      'Directory with transcripts in the layout `<dir>/<user>/*.jsonl`: the gateway takes them in as tenant `default`, and what they grow by (docs/sessions.md).',
+  },
+  AGNES_PUSH_URL: {
+    schema: httpUrl('http(s)://host:4318'),
+    default: undefined,
+    description: 'Where `agnes push` sends sessions: `http(s)://host:4318`; the gateway of this machine unless set.',
+  },
+  AGNES_PUSH_KEY: {
+    schema: z.string().min(1),
+    default: undefined,
+    secret: true,
+    show: () => '***',
+    description: 'The key `agnes push` sends them with: one of scope `sessions`.',
+  },
   AGNES_SPOOL_MAX_BYTES: {
     schema: positiveInt,
     default: undefined,
@@ -231,6 +264,17 @@ export const variables = {
 } as const satisfies Record<string, Variable>
 
 export type VariableName = keyof typeof variables
+
+/** Not one variable but as many as there are processors; which these are, their room knows. */
+export const processorInterval = {
+  pattern: /^AGNES_PROCESSOR_([A-Z0-9]+(?:_[A-Z0-9]+)*)_INTERVAL$/,
+  /** As the reference shows it. */
+  name: 'AGNES_PROCESSOR_<NAME>_INTERVAL',
+  schema: z.coerce.number({ error: 'must be a whole number of seconds' }).int().min(0).max(604_800),
+  default: undefined,
+  description:
+    'Seconds between two runs of a processor, at most a week; 0 switches it off. Unset: `TRANSCRIPTS` 600, `FAILURE_SCAN` 900, `USAGE` 600 (docs/processors.md).',
+} as const satisfies Variable & { readonly pattern: RegExp; readonly name: string }
 
 /** Absolute paths of PEM files. */
 export interface TlsFiles {
@@ -279,5 +323,13 @@ export interface Config {
   readonly redaction: boolean
   readonly redactionRules: string | undefined
   readonly redactionKeyFile: string | undefined
+  /** Origin. */
+  readonly reportUrl: string | undefined
+  readonly reportKey: string | undefined
   readonly spoolMaxBytes: number | undefined
+  readonly sessionsDir: string | undefined
+  readonly pushUrl: string | undefined
+  readonly pushKey: string | undefined
+  /** Seconds by name of the processor in lower case, where one is set; 0 = off. */
+  readonly processorIntervals: Readonly<Record<string, number>>
 }

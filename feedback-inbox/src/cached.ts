@@ -3,8 +3,8 @@
  * is; an older one too, while a new one is fetched, so that only the first ever waits.
  */
 export interface CacheOptions {
-  /** Milliseconds an answer is handed out without asking again. */
-  readonly freshMs: number
+  /** Milliseconds from the question on that an answer is handed out without asking again; may depend on what it took. */
+  readonly freshMs: number | ((tookMs: number) => number)
   /** Milliseconds an older one may be handed out while the next is on its way; none unless told. */
   readonly staleMs?: number
   /** Monotonic clock, milliseconds. */
@@ -14,8 +14,10 @@ export interface CacheOptions {
 interface Entry<T> {
   readonly atMs: number
   readonly answer: Promise<T>
+  /** undefined while it is on its way. */
+  tookMs?: number
   /** The next answer, while it is on its way. */
-  next?: Promise<T>
+  next?: Entry<T>
 }
 
 /** Keys that are remembered; the oldest goes first. */
@@ -23,42 +25,46 @@ const maxKeys = 500
 
 export function createCache<T>({ freshMs, staleMs = 0, nowMs = () => performance.now() }: CacheOptions) {
   const entries = new Map<string, Entry<T>>()
+  const freshFor = (tookMs: number): number => (typeof freshMs === 'number' ? freshMs : freshMs(tookMs))
 
-  function ask(key: string, fetch: () => Promise<T>): Promise<T> {
-    const answer = fetch()
-    const entry: Entry<T> = { atMs: nowMs(), answer }
+  /** @param onEnd called when the answer is there, or there is none */
+  function ask(fetch: () => Promise<T>, onEnd: (entry: Entry<T>, failed: boolean) => void): Entry<T> {
+    const entry: Entry<T> = { atMs: nowMs(), answer: fetch() }
+    entry.answer.then(
+      () => {
+        entry.tookMs = nowMs() - entry.atMs
+        onEnd(entry, false)
+      },
+      () => onEnd(entry, true),
+    )
+    return entry
+  }
+
+  function askFirst(key: string, fetch: () => Promise<T>): Promise<T> {
+    // An answer that failed is not kept: whoever comes next asks again.
+    const entry = ask(fetch, (ended, failed) => {
+      if (failed && entries.get(key) === ended) entries.delete(key)
+    })
     entries.delete(key)
     entries.set(key, entry)
     for (const oldest of entries.keys()) {
       if (entries.size <= maxKeys) break
       entries.delete(oldest)
     }
-    // An answer that failed is not kept: whoever comes next asks again.
-    answer.catch(() => {
-      if (entries.get(key) === entry) entries.delete(key)
-    })
-    return answer
+    return entry.answer
   }
 
   return (key: string, fetch: () => Promise<T>): Promise<T> => {
     const known = entries.get(key)
-    if (known === undefined) return ask(key, fetch)
-    const ageMs = nowMs() - known.atMs
-    if (ageMs < freshMs) return known.answer
-    if (ageMs >= freshMs + staleMs) return ask(key, fetch)
-    if (known.next === undefined) {
-      const next = fetch()
-      known.next = next
-      const taken: Entry<T> = { atMs: nowMs(), answer: next }
-      next.then(
-        () => {
-          if (entries.get(key) === known) entries.set(key, taken)
-        },
-        () => {
-          delete known.next
-        },
-      )
-    }
+    if (known === undefined) return askFirst(key, fetch)
+    if (known.tookMs === undefined) return known.answer
+    const overMs = nowMs() - known.atMs - known.tookMs - freshFor(known.tookMs)
+    if (overMs < 0) return known.answer
+    if (overMs >= staleMs) return askFirst(key, fetch)
+    known.next ??= ask(fetch, (ended, failed) => {
+      if (failed) delete known.next
+      else if (entries.get(key) === known) entries.set(key, ended)
+    })
     return known.answer
   }
 }

@@ -27,6 +27,8 @@ import { createDecodeThreads } from './otlp/decode-threads.ts'
 import { type Pulse, startPulse } from './pulse.ts'
 import { createRecentRequests } from './recent-requests.ts'
 import { createRequestHash } from './request-hash.ts'
+import { openSessions } from './sessions/sessions.ts'
+import type { SessionLimits } from './sessions/upload.ts'
 import { openSpool } from './spool/spool.ts'
 import { openTls } from './tls.ts'
 import { startWriter } from './writer/writer.ts'
@@ -49,6 +51,7 @@ export interface GatewayOptions {
         | 'tenantRecordsPerSecond'
         | 'tenantBytesPerSecond'
         | 'spoolMaxBytes'
+        | 'sessionsDir'
       >
     >
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
@@ -66,6 +69,7 @@ export interface GatewayOptions {
   readonly arriveWithinMs?: number
   /** Milliseconds between two looks at the files of TLS. */
   readonly tlsEveryMs?: number
+  readonly sessionLimits?: Partial<SessionLimits>
 }
 
 export interface Gateway {
@@ -81,6 +85,8 @@ export interface Gateway {
 
 /** The insert under way gets this long when the gateway stops; its segment stays on disk if that is too short. */
 const drainMs = 8_000
+/** Transcripts that were cut when the gateway stops get this long to be stored as far as they came. */
+const sessionsMs = 3_000
 /** On loopback the start waits this long for the list of keys; until it is there, clients with a key are told to come again. */
 const keysWaitMs = 1_000
 /** Threads that decode, unless told: more than four are faster than the thread that answers. */
@@ -157,13 +163,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     threadCount === 0
       ? undefined
       : createDecodeThreads(threadCount, { rules: rules.source, redactionKey, recognitionKey, limits: undefined }, log)
+  const redaction = createRedaction(rules, redactionKey)
   const ingest = createIngest({
     threads,
     spool,
     recent,
     eventIds,
     hashOf: createRequestHash(recognitionKey),
-    redaction: createRedaction(rules, redactionKey),
+    redaction,
     ruleSet: rules.hash,
     nowNs,
   })
@@ -200,6 +207,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         redactionRules: rules.size,
         ...(rules.size === 0 ? {} : { redactionRuleSet: Buffer.from(rules.hash).toString('hex') }),
         notStored: { ...listener.notStored },
+        sessionUploads: sessions.route.underWay(),
+        ...(sessions.failure() === undefined ? {} : { sessionsFailure: sessions.failure() }),
         ...keyReport(ring),
       },
     }
@@ -207,6 +216,19 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
   const limits = { maxBodyBytes: config.maxBodyBytes, maxDecodedBytes: config.maxDecodedBytes }
   const budget = createByteBudget(requestsInMemory * config.maxDecodedBytes)
+  const sessions = openSessions({
+    clickhouseUrl,
+    redaction,
+    redactionRules: rules.size === 0 ? 'off' : Buffer.from(rules.hash).toString('hex'),
+    redactionKey,
+    gate,
+    budget,
+    metrics,
+    deliver: async (request, tenant) => void (await ingest.logs(request, 'json', tenant)),
+    directory: config.sessionsDir,
+    limits: options.sessionLimits,
+    log: warn,
+  })
   const { host } = config
   const listener = await listen({
     host,
@@ -217,6 +239,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     budget,
     gate,
     ingest,
+    sessions: sessions.route,
     health,
     metrics,
     log,
@@ -244,6 +267,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
   async function giveUp(error: unknown): Promise<never> {
     await threads?.close()
+    await sessions.stop(0)
     await spool.close()
     await writer.stop()
     await client.close()
@@ -270,7 +294,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   async function stop(): Promise<void> {
     tls?.stop()
     await pulse?.stop()
-    await Promise.all([listener.close(), grpc.close()])
+    await Promise.all([listener.close(), grpc.close(), sessions.stop(sessionsMs)])
     await threads?.close()
     await spool.close()
     const drained = writer.stop()

@@ -35,6 +35,8 @@ const refusalReasons = [
   'busy',
   /** It could not be made durable. */
   'spool',
+  /** Sessions go straight to ClickHouse, and it does not take them. */
+  'clickhouse',
   /** It is too large, or can't be understood. */
   'body',
   'stopping',
@@ -49,9 +51,11 @@ export interface Metrics {
    * A request was answered.
    * @param status HTTP's, or gRPC's code
    */
-  request(protocol: 'http' | 'grpc', status: number, seconds: number): void
+  request(protocol: 'http' | 'grpc' | 'sessions', status: number, seconds: number): void
   /** A request was refused. */
   refused(reason: RefusalReason): void
+  /** A transcript was stored, or was there already. */
+  session(outcome: string, lines: number): void
   /** Spans or metric points were accepted and not stored. */
   notStored(signal: 'traces' | 'metrics'): void
 }
@@ -131,6 +135,18 @@ export function createMetrics({ ingest, spool, writer, ring, nowNs }: MetricsOpt
   })
   // A rate needs the first one to be a change, not a beginning.
   for (const reason of refusalReasons) refused.inc({ reason }, 0)
+  const sessions = new Counter({
+    name: 'agnes_session_uploads_total',
+    help: 'Transcripts that were taken, by what came of them.',
+    labelNames: ['outcome'],
+    registers,
+  })
+  for (const outcome of ['created', 'grown', 'diverged', 'unchanged']) sessions.inc({ outcome }, 0)
+  const sessionLines = new Counter({
+    name: 'agnes_session_lines_total',
+    help: 'Lines of transcripts that were stored.',
+    registers,
+  })
   const notStored = new Counter({
     name: 'agnes_ingest_not_stored_requests_total',
     help: 'Requests with spans or metric points: accepted, not stored.',
@@ -146,6 +162,10 @@ export function createMetrics({ ingest, spool, writer, ring, nowNs }: MetricsOpt
       durations.observe({ protocol }, seconds)
     },
     refused: (reason) => refused.inc({ reason }),
+    session(outcome, lines) {
+      sessions.inc({ outcome })
+      sessionLines.inc(lines)
+    },
     notStored: (signal) => notStored.inc({ signal }),
   }
 }

@@ -10,11 +10,16 @@ export interface JsonRules {
   named(name: string, readable: () => string): string | undefined
 }
 
+/** Lists of headers, cookies and environment variables are often written `{"name": …, "value": …}`. */
+const pairKeys: ReadonlySet<string> = new Set(['name', 'key'])
+
 /** @returns undefined if the text is not JSON */
 export function redactJson(text: string, rules: JsonRules): string | undefined {
   if (!isJson(text)) return undefined
   let result = ''
   let copied = 0
+  /** Of the objects and lists that are open: the name that one gives its value in so many words. */
+  const pairNames: (string | undefined)[] = []
   const replace = (start: number, end: number, content: string): void => {
     result += text.slice(copied, start) + JSON.stringify(content)
     copied = end
@@ -32,7 +37,12 @@ export function redactJson(text: string, rules: JsonRules): string | undefined {
       if (text[colon] !== ':') continue
       at = skipBlanks(text, colon + 1)
       const value = at
-      const instead = rules.named(content, () => readable(text.slice(value, valueEnd(text, value))))
+      const pairName = content === 'value' ? pairNames.at(-1) : undefined
+      if (pairKeys.has(content) && text[value] === '"') {
+        pairNames[pairNames.length - 1] = contentOf(text.slice(value, stringEnd(text, value)))
+      }
+      const asText = (): string => readable(text.slice(value, valueEnd(text, value)))
+      const instead = rules.named(content, asText) ?? (pairName && rules.named(pairName, asText))
       if (instead === undefined) continue
       const stop = valueEnd(text, value)
       replace(value, stop, instead)
@@ -43,7 +53,11 @@ export function redactJson(text: string, rules: JsonRules): string | undefined {
       const shown = rules.text(digits)
       if (shown !== digits) replace(at, end, shown)
       at = end
-    } else at++
+    } else {
+      if (char === '{' || char === '[') pairNames.push(undefined)
+      else if (char === '}' || char === ']') pairNames.pop()
+      at++
+    }
   }
   return copied === 0 ? text : result + text.slice(copied)
 }

@@ -68,7 +68,7 @@ export function createRedaction(rules: RuleSet, key: Uint8Array): StartRedaction
     }
     for (const { id, contains, findAll } of rules.searches) {
       if (contains.length > 0 && !contains.some((part) => text.toLowerCase().includes(part))) continue
-      for (const match of findAll(text)) found.push({ ...match, rule: id, quote: '' })
+      for (const match of findAll(text, maxInText)) found.push({ ...match, rule: id, quote: '' })
     }
     return found.length > maxInText ? undefined : withoutOverlaps(found)
   }

@@ -30,7 +30,8 @@ export interface SearchRule {
   readonly id: string
   /** Lower-case; only texts with one of these are searched. Empty: all are. */
   readonly contains: readonly string[]
-  findAll(text: string): Match[]
+  /** The first matches; one more than `most` at most. */
+  findAll(text: string, most: number): Match[]
 }
 
 export const cardRule = 'card_number'
@@ -180,10 +181,10 @@ async function compileSearches(patterns: z.output<typeof rulesFile>['patterns'])
     return {
       id,
       contains,
-      findAll(text) {
+      findAll(text, most) {
         const matcher = compiled.matcher(text)
         const matches: Match[] = []
-        while (matcher.find()) matches.push({ start: matcher.start(), end: matcher.end() })
+        while (matches.length <= most && matcher.find()) matches.push({ start: matcher.start(), end: matcher.end() })
         return matches
       },
     }

@@ -2,7 +2,7 @@
 import path from 'node:path'
 import { revokeKey } from '@agnes/clickhouse'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { noChromium, screenshots, startBrowser, type TestBrowser } from '../support/browser.ts'
+import { logIn, noChromium, screenshots, startBrowser, type TestBrowser } from '../support/browser.ts'
 import { startTestInbox, type TestInbox } from '../support/inbox.ts'
 
 if (noChromium) console.warn(noChromium)
@@ -42,7 +42,7 @@ describe.skipIf(noChromium)('in a browser', () => {
   test('logging out ends the session, also for whoever has kept its cookie', async () => {
     const { text } = await inbox.key(['read'])
     const { page } = await browser.open()
-    await logIn(page, text)
+    await logIn(page, inbox.url, text)
     const kept = (await page.context().cookies()).find(({ name }) => name === 'agnes_session')?.value ?? ''
     const withCookie = () => inbox.get('/admin/activity', undefined, { cookie: `agnes_session=${kept}` })
     expect((await withCookie()).status).toBe(200)
@@ -54,7 +54,7 @@ describe.skipIf(noChromium)('in a browser', () => {
   test('a key that is revoked ends its sessions within seconds', async () => {
     const { id, text } = await inbox.key(['admin'])
     const { page } = await browser.open()
-    await logIn(page, text)
+    await logIn(page, inbox.url, text)
     await revokeKey(inbox.client, id)
     await expect
       .poll(async () => {
@@ -63,11 +63,77 @@ describe.skipIf(noChromium)('in a browser', () => {
       })
       .toContain('/login')
   })
-})
 
-async function logIn(page: Awaited<ReturnType<TestBrowser['open']>>['page'], key: string): Promise<void> {
-  await page.goto(`${inbox.url}/login`)
-  await page.getByLabel('Key').fill(key)
-  await page.getByRole('button', { name: 'Log in' }).click()
-  await page.waitForURL(`${inbox.url}/admin/activity`)
-}
+  test('a form that is sent twice, or from elsewhere, does nothing and says so', async () => {
+    const { text } = await inbox.key(['admin'])
+    const { page } = await browser.open()
+    await logIn(page, inbox.url, text)
+    const cookie = (await page.context().cookies()).map(({ name, value }) => `${name}=${value}`).join('; ')
+    const token = await page.locator('form.who input[name=token]').getAttribute('value')
+    const post = (token: string, headers: Readonly<Record<string, string>> = {}) =>
+      fetch(`${inbox.url}/logout`, {
+        method: 'POST',
+        redirect: 'manual',
+        headers: { cookie, 'content-type': 'application/x-www-form-urlencoded', ...headers },
+        body: new URLSearchParams({ token }),
+      })
+    for (const [name, value] of [
+      ['origin', 'http://evil.example'],
+      ['origin', 'null'],
+      ['sec-fetch-site', 'cross-site'],
+    ] as const) {
+      const refused = await post(token ?? '', { [name]: value })
+      expect(refused.status).toBe(403)
+      expect(await refused.text()).toContain('sent from another site')
+    }
+    const stale = await post('')
+    expect(stale.status).toBe(403)
+    expect(await stale.text()).toContain('this form is too old')
+    await page.getByRole('button', { name: 'Log out' }).click()
+    await page.waitForURL(/\/login$/)
+
+    await logIn(page, inbox.url, text)
+    const key = text
+    await page.goto(`${inbox.url}/login`)
+    expect(page.url()).toBe(`${inbox.url}/admin/activity`)
+    const fresh = await browser.open()
+    await fresh.page.goto(`${inbox.url}/login`)
+    const form = await fresh.page.locator('form').evaluate('form => new URLSearchParams(new FormData(form)).toString()')
+    const replay = async () => {
+      const visit = (await fresh.page.context().cookies()).map(({ name, value }) => `${name}=${value}`).join('; ')
+      return fetch(`${inbox.url}/login`, {
+        method: 'POST',
+        redirect: 'manual',
+        headers: { cookie: visit, 'content-type': 'application/x-www-form-urlencoded' },
+        body: `${String(form)}&key=${key}`.replace('&key=&', '&'),
+      })
+    }
+    expect((await replay()).status).toBe(303)
+    const again = await replay()
+    expect(again.status).toBe(409)
+    expect(await again.text()).toContain('this form was sent already')
+  })
+
+  test('a link in a chat leads where it says, though the cookie does not come along from there', async () => {
+    const { text } = await inbox.key(['admin'])
+    const { page, problems } = await browser.open()
+    await logIn(page, inbox.url, text)
+    await page.route('http://chat.example/', (route) =>
+      route.fulfill({ contentType: 'text/html', body: `<a href="${inbox.url}/admin/activity?q=orders">look</a>` }),
+    )
+    await page.goto('http://chat.example/')
+    await page.getByText('look').click()
+    await page.waitForURL(`${inbox.url}/admin/activity?q=orders`)
+    await page.getByRole('search').waitFor()
+    expect(problems).toEqual([])
+  })
+
+  test.each([['https://evil.example/'], ['//evil.example/'], ['/\\evil.example'], ['javascript:alert(1)'], ['/login']])(
+    'after the login nobody is sent to %s',
+    async (next) => {
+      const answer = await inbox.get(`/login?next=${encodeURIComponent(next)}`)
+      const page = await answer.text()
+      expect(page).toMatch(/<form method="post" action="\/login">/)
+    },
+  )
+})

@@ -271,7 +271,9 @@ test('a process that ends between the call and its record sends it again, and th
     await ana.message(3)
     await next.telegram.stop()
   }
-  await expect.poll(() => bot.logged).toContainEqual(expect.stringContaining('another process asks for the messages of this bot'))
+  await expect
+    .poll(() => bot.logged)
+    .toContainEqual(expect.stringContaining('another process asks for the messages of this bot'))
 })
 
 test('who blocked the bot is not linked any more', async () => {

@@ -14,19 +14,28 @@ export interface Ran {
   readonly stderr: string
 }
 
-/** Runs any program to its end. */
-export async function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<Ran> {
+/**
+ * Runs any program to its end.
+ * @param input what it finds on its standard input
+ */
+export async function run(
+  command: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  { cwd = repository, input }: { readonly cwd?: string; readonly input?: string } = {},
+): Promise<Ran> {
   const child = spawn(command, args, {
-    cwd: repository,
+    cwd,
     env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   })
+  child.stdin?.end(input)
   let stdout = ''
   let stderr = ''
-  child.stdout.on('data', (chunk: Buffer) => {
+  child.stdout?.on('data', (chunk: Buffer) => {
     stdout += chunk.toString()
   })
-  child.stderr.on('data', (chunk: Buffer) => {
+  child.stderr?.on('data', (chunk: Buffer) => {
     stderr += chunk.toString()
   })
   const [code] = (await once(child, 'close')) as [number | null]

@@ -18,6 +18,8 @@ export const screenshots = path.join(repository, 'tests/screenshots')
 export interface TestBrowser {
   /** A page in a new context, and what went wrong in it: errors of scripts, and what the page's policy refused. */
   open(options?: BrowserContextOptions): Promise<{ readonly page: Page; readonly problems: string[] }>
+  /** Cookies of somebody who logged in, for `storageState` of other contexts. */
+  session(url: string, key: string): Promise<NonNullable<BrowserContextOptions['storageState']>>
   close(): Promise<void>
 }
 
@@ -46,6 +48,20 @@ export async function startBrowser(): Promise<TestBrowser> {
       })
       return { page, problems }
     },
+    async session(url, key) {
+      const context = await browser.newContext()
+      await logIn(await context.newPage(), url, key)
+      const state = await context.storageState()
+      await context.close()
+      return state
+    },
     close: () => browser.close(),
   }
+}
+
+export async function logIn(page: Page, url: string, key: string): Promise<void> {
+  await page.goto(`${url}/login`)
+  await page.getByLabel('Key').fill(key)
+  await page.getByRole('button', { name: 'Log in' }).click()
+  await page.waitForURL(`${url}/admin/activity`)
 }

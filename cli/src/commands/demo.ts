@@ -2,10 +2,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { type Config, loadConfig, UserError } from '@agnes/config'
 import type { Telemetry } from '@agnes/instrumentation'
 import type { Command } from 'commander'
-import { gatewayHeaders } from '../admin-key.ts'
 import { wholeNumber } from '../arguments.ts'
 import { daysBefore, type Happening, simulate } from '../demo/simulation.ts'
-import { askGateway, gatewayAgent } from '../gateway-client.ts'
+import { askGateway, toGateway } from '../gateway-client.ts'
 import { findInstance } from '../instance.ts'
 import { startProgress } from '../output/progress.ts'
 import { log } from '../output/streams.ts'
@@ -42,8 +41,6 @@ export function registerDemo(program: Command): void {
       const { config } = loadConfig()
       const { otlpUrl } = findInstance(config)
       const before = (await counters(otlpUrl, config)).received
-      const agent = gatewayAgent(config)
-      const headers = gatewayHeaders(config)
       const { startTelemetry } = await import('@agnes/instrumentation')
       let failure: string | undefined
       const telemetry = startTelemetry({
@@ -51,8 +48,7 @@ export function registerDemo(program: Command): void {
         serviceVersion: '1.42.0',
         environment: 'demo',
         endpoint: otlpUrl,
-        headers,
-        ...(agent && { agent }),
+        ...toGateway(config),
         maxQueueSize: queueSize,
         warn: (line) => {
           failure = line

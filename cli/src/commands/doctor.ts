@@ -2,8 +2,7 @@ import { accessSync, constants, existsSync, statfsSync } from 'node:fs'
 import path from 'node:path'
 import { type Config, type ConfigSource, exitCodes, loadConfig } from '@agnes/config'
 import type { Command } from 'commander'
-import { gatewayHeaders } from '../admin-key.ts'
-import { askGateway, gatewayAgent } from '../gateway-client.ts'
+import { askGateway, toGateway } from '../gateway-client.ts'
 import { findInstance } from '../instance.ts'
 import { renderTable } from '../output/table.ts'
 import { version } from '../version.ts'
@@ -245,13 +244,11 @@ function print(findings: readonly Finding[], sources: readonly ConfigSource[]): 
 async function record(findings: readonly Finding[], otlpUrl: string, config: Config): Promise<void> {
   if (findings.some(({ check, status }) => check === 'gateway' && status === 'problem')) return
   const { startTelemetry } = await import('@agnes/instrumentation')
-  const agent = gatewayAgent(config)
   const telemetry = startTelemetry({
     serviceName: 'agnes',
     serviceVersion: version,
     endpoint: otlpUrl,
-    headers: gatewayHeaders(config),
-    ...(agent && { agent }),
+    ...toGateway(config),
     warn: () => {},
   })
   const warnings = findings.filter(({ status }) => status !== 'ok')

@@ -10,6 +10,11 @@ import { registerHealth } from './health.ts'
 import { registerInbox } from './inbox.ts'
 import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
+import { registerProcessors } from './processors.ts'
+import { registerPush } from './push.ts'
+import { registerReport } from './report.ts'
+import { registerRunProcessor } from './run-processor.ts'
+import { registerSessions } from './sessions.ts'
 import { registerSpool } from './spool.ts'
 import { registerSql } from './sql.ts'
 import { registerTelegram } from './telegram.ts'
@@ -20,7 +25,10 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerUp,
   registerHealth,
   registerActivity,
+  registerSessions,
   registerSql,
+  registerReport,
+  registerPush,
   registerDemo,
   registerKeys,
   registerTenants,
@@ -30,6 +38,8 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerEngine,
   registerGateway,
   registerInbox,
+  registerProcessors,
+  registerRunProcessor,
   registerMigrate,
   registerCompletion,
 ]

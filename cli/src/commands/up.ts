@@ -29,7 +29,7 @@ import { type Supervised, supervise } from '../up/supervisor.ts'
 export function registerUp(program: Command): void {
   program
     .command('up')
-    .description('Start engine, migrations, gateway and inbox; Ctrl-C stops')
+    .description('Start engine, migrations, gateway, inbox and processors; Ctrl-C stops')
     .addOption(
       new Option('--print-ports <format>', 'when ready, print one line of JSON with the ports taken').choices(['json']),
     )
@@ -61,6 +61,7 @@ const secretsOf: Readonly<Record<string, readonly string[]>> = {
   gateway: ['AGNES_KEYS', 'CLICKHOUSE_URL'],
   inbox: ['AGNES_KEYS', 'CLICKHOUSE_URL', 'TELEGRAM_BOT_TOKEN'],
   migrate: ['CLICKHOUSE_URL'],
+  processors: ['CLICKHOUSE_URL'],
 }
 
 /** A process of our own; `env` goes before what this process was given. */
@@ -179,6 +180,12 @@ async function startServices(
     AGNES_OTLP_PORT: `${gateway.port}`,
     ...(before === undefined ? {} : { AGNES_HTTP_PORT: `${before.port}` }),
   }))
+  stop.throwIfAborted()
+
+  // After the key: beyond loopback its events need it.
+  await service('processors', 'processors', () => ({ ...found, AGNES_OTLP_PORT: `${gateway.port}` }))
+  stop.throwIfAborted()
+
   return {
     adminKey,
     clickhouseUrl,

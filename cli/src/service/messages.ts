@@ -3,6 +3,7 @@ import { exitCodes, UserError } from '@agnes/config'
 
 export interface ReadyMessage {
   readonly type: 'ready'
+  /** Empty, and 0, of a service that listens nowhere. */
   readonly url: string
   readonly port: number
   /** Of the gateway's second listener. */

@@ -5,8 +5,9 @@ import { serviceLog } from './log.ts'
 import { failedMessage, type ReadyMessage } from './messages.ts'
 
 export interface RunningService {
-  readonly url: string
-  readonly port: number
+  /** Where it listens, if it does. */
+  readonly url?: string
+  readonly port?: number
   readonly grpcPort?: number
   stop(): Promise<void>
 }
@@ -29,9 +30,11 @@ export async function runService(
   })
   if (started === undefined) return
   const { log, service } = started
-  const { url, port, grpcPort } = service
-  if (process.send === undefined) log(`${name} serves ${url}; Ctrl-C stops it`, 'info', { port })
-  else
+  const { url = '', port = 0, grpcPort } = service
+  if (process.send === undefined) {
+    if (service.url === undefined) log(`${name}: running; Ctrl-C stops it`)
+    else log(`${name} serves ${url}; Ctrl-C stops it`, 'info', { port })
+  } else
     process.send({ type: 'ready', url, port, ...(grpcPort === undefined ? {} : { grpcPort }) } satisfies ReadyMessage)
   await stop
   setTimeout(() => {

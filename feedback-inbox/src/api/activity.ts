@@ -1,16 +1,11 @@
 /** `/api/admin/activity…`: the timeline, what it adds up to, and the health pulse. */
 import { Readable } from 'node:stream'
-import {
-  allOfTimeline,
-  fetchTimeline,
-  type HealthPulse,
-  type TimelineRow,
-  type TimelineSummary,
-} from '@agnes/clickhouse'
+import { allOfTimeline, fetchTimeline, type HealthPulse, type TimelineRow } from '@agnes/clickhouse'
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { badParameter, filterQuery, parseFilter, queryOf, sayFilter } from '../http/filter.ts'
 import type { Inbox } from '../inbox.ts'
+import type { Counted } from '../questions.ts'
 import { addApiRoute } from './route.ts'
 import { csvOf, csvTitles, eventRow, eventRowOf, longestText } from './rows.ts'
 
@@ -63,6 +58,7 @@ const count = z.number().int()
 const facet = z.array(z.object({ value: z.string(), count }))
 
 const summaryAnswer = z.object({
+  generated_at: z.string(),
   total: count,
   by_result: z.object({ success: count, error: count, denied: count, none: count, other: count }),
   users: count.describe('Different user ids.'),
@@ -171,8 +167,9 @@ function healthOf({ status, sentence, generatedAt, fields }: HealthPulse): z.inf
   }
 }
 
-function summaryOf(summary: TimelineSummary): z.infer<typeof summaryAnswer> {
+function summaryOf(summary: Counted): z.infer<typeof summaryAnswer> {
   return {
+    generated_at: summary.generatedAt,
     total: summary.total,
     by_result: summary.byResult,
     users: summary.users,

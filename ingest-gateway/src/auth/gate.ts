@@ -45,9 +45,10 @@ export interface Gate {
    * @param credentials all values of the header Authorization, as sent
    * @param address of the peer
    * @param declaredBytes length of the body as sent, where the headers say it
+   * @param scope what the key must allow; `ingest` unless told
    * @throws RefusedError
    */
-  ingest(credentials: readonly string[], address: string, declaredBytes?: number): Admission
+  ingest(credentials: readonly string[], address: string, declaredBytes?: number, scope?: Scope): Admission
   /** Whether the caller may see more than whether the gateway is ready. @throws RefusedError for a key that may not */
   seesDetails(credentials: readonly string[], address: string): boolean
   /** Like {@link seesDetails}, where there is nothing to see without. @throws RefusedError */
@@ -133,9 +134,9 @@ export function createGate({ ring, open, quotas, log, nowMs = () => performance.
   }
 
   return {
-    ingest(credentials, address, declaredBytes = usualBytes) {
+    ingest(credentials, address, declaredBytes = usualBytes, scope = 'ingest') {
       const known = identify(credentials, address)
-      const holder = known === undefined && open ? anybody : demand(known, 'ingest')
+      const holder = known === undefined && open ? anybody : demand(known, scope)
       const seconds = quotas.wait(holder)
       if (seconds !== undefined) {
         throw new RefusedError(429, 'rate', `this key or tenant sends more than it may: wait ${seconds} s`, seconds)

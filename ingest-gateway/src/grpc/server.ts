@@ -109,12 +109,14 @@ export async function listenGrpc(options: GrpcOptions): Promise<GrpcListener> {
     const answered = (code: number): void => onAnswered(code, (performance.now() - start) / 1000)
     const admission = admissions.get(metadata)
     if (admission === undefined) throw new Error('a call came past the gate')
-    const held = budget.take(request.length)
-    admission.tookBytes(request.length)
+    // Its memory may change hands, and then it has no length any more.
+    const { length } = request
+    const held = budget.take(length)
+    admission.tookBytes(length)
     const { tenant, tookRecords } = admission
     const taken = held ? ingest.logs(request, 'protobuf', tenant, tookRecords) : Promise.reject(new BusyError())
     taken
-      .finally(() => budget.give(held ? request.length : 0))
+      .finally(() => budget.give(held ? length : 0))
       .then(
         ({ rejected, notes }) => {
           answer(null, success('protobuf', rejected, notes).body)

@@ -8,6 +8,7 @@ import { BusyError, type ByteBudget } from '../byte-budget.ts'
 import type { Ingest } from '../ingest.ts'
 import type { Metrics, RefusalReason } from '../metrics.ts'
 import { RequestError, type WireFormat } from '../otlp/decode.ts'
+import type { SessionRoute } from '../sessions/route.ts'
 import { SpoolUnavailableError } from '../spool/spool.ts'
 import type { Tls } from '../tls.ts'
 import { AbortedError, BodyError, type BodyLimits, contentEncoding, readBody } from './body.ts'
@@ -31,6 +32,7 @@ export interface HttpOptions {
   readonly budget: ByteBudget
   readonly gate: Gate
   readonly ingest: Ingest
+  readonly sessions: SessionRoute
   readonly health: () => HealthReport
   readonly metrics: Metrics
   readonly log: Log
@@ -55,6 +57,9 @@ const lingerMs = 2_000
 
 const maxHeaderBytes = 16 * 1024
 
+/** A transcript may take so many times longer to arrive; what was whole when it is cut need not be sent again. */
+const sessionPatience = 20
+
 /** When the gateway stops, a request that is still arriving after this long is cut off; it was not acknowledged. */
 const slowRequestMs = 2_000
 
@@ -69,7 +74,7 @@ const routes: Readonly<Record<string, 'POST' | 'GET'>> = {
 
 /** @throws UserError if the port can't be bound */
 export async function listen(options: HttpOptions): Promise<HttpListener> {
-  const { gate, ingest, limits, budget, metrics, tls, log } = options
+  const { gate, ingest, limits, budget, metrics, tls, log, arriveWithinMs = 30_000 } = options
   const notStored = { traces: 0, metrics: 0 }
   let closing = false
 
@@ -92,8 +97,13 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
       metrics.refused('leaked_key')
       return { ...refuse(400, `a key must not stand in the URL (${leaked}): ${advice}`), early: true }
     }
+    if (options.sessions.owns(path)) {
+      const trusted = tls === undefined || mayExport(request.socket, tls)
+      const answer = await options.sessions.answer(path, request, { proceed, closing, trusted })
+      return answer && { format: 'json', ...answer }
+    }
     if (method === undefined) {
-      return refuse(404, `there is nothing at this path; there is ${Object.keys(routes).join(', ')}`)
+      return refuse(404, `there is nothing at this path; there is ${Object.keys(routes).join(', ')}, /v1/sessions/`)
     }
     if (request.method !== method && !(method === 'GET' && request.method === 'HEAD')) {
       return refuse(405, `${path} takes ${method}`, { Allow: method === 'GET' ? 'GET, HEAD' : method })
@@ -196,7 +206,12 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     const { socket } = request
     const start = performance.now()
     underWay.set(socket, (underWay.get(socket) ?? 0) + 1)
-    response.once('close', () => underWay.set(socket, (underWay.get(socket) ?? 1) - 1))
+    const patience = arriveWithinMs * (options.sessions.owns(pathOf(request.url ?? '/')) ? sessionPatience : 1)
+    const late = setTimeout(() => request.complete || socket.destroy(), patience).unref()
+    response.once('close', () => {
+      clearTimeout(late)
+      underWay.set(socket, (underWay.get(socket) ?? 1) - 1)
+    })
     answerTo(request, proceed)
       .then((answer) => {
         if (answer === undefined) {
@@ -204,7 +219,8 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
           return
         }
         send(request, response, answer)
-        if (request.method === 'POST') metrics.request('http', answer.status, (performance.now() - start) / 1000)
+        const protocol = options.sessions.owns(pathOf(request.url ?? '/')) ? 'sessions' : 'http'
+        if (request.method === 'POST') metrics.request(protocol, answer.status, (performance.now() - start) / 1000)
       })
       .catch((error: Error) => {
         log(`gateway: unexpected error: ${error.stack ?? error.message}`, 'error')
@@ -212,9 +228,9 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
       })
   }
 
-  const { arriveWithinMs = 30_000 } = options
   const serverOptions = {
-    requestTimeout: arriveWithinMs,
+    // Not Node.js' own: it would cut a transcript of a gigabyte on a slow line too.
+    requestTimeout: 0,
     headersTimeout: arriveWithinMs / 3,
     // Node.js looks for late requests every 30 s only.
     connectionsCheckingInterval: arriveWithinMs / 12,

@@ -22,6 +22,7 @@ const rpcCodes: Readonly<Record<number, number>> = {
   404: 5, // NOT_FOUND
   405: 12, // UNIMPLEMENTED
   408: 4, // DEADLINE_EXCEEDED
+  409: 10, // ABORTED
   413: 8, // RESOURCE_EXHAUSTED
   415: 3,
   429: 8,

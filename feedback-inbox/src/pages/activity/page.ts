@@ -1,7 +1,8 @@
 /** `/admin/activity`: is it well, and what happened. */
-import type { HealthPulse, TimelinePage, TimelineSummary } from '@agnes/clickhouse'
+import type { HealthPulse, TimelinePage } from '@agnes/clickhouse'
 import { type Html, html } from '../../html/html.ts'
 import { queryOf, saying } from '../../http/filter.ts'
+import type { Counted } from '../../questions.ts'
 import { filterForm } from './filter-form.ts'
 import { cards, facets } from './summary.ts'
 import { tabs } from './tabs.ts'
@@ -12,7 +13,7 @@ export interface ActivityView {
   readonly pulse: HealthPulse
   readonly timeline: TimelinePage
   /** undefined while it is being counted. */
-  readonly summary: TimelineSummary | undefined
+  readonly summary: Counted | undefined
   /** What the URL says; `since` always. */
   readonly said: ReadonlyMap<string, string>
   /** The `since` of a URL that says none. */

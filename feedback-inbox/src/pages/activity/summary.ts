@@ -1,21 +1,22 @@
 /** What the rows add up to: cards and bars above them, counts beside them. All of it is the same filter's. */
-import type { Facet, TimelineSummary } from '@agnes/clickhouse'
+import type { Facet } from '@agnes/clickhouse'
 import { type Html, html } from '../../html/html.ts'
 import { plain, shown } from '../../html/shown.ts'
 import { duration, number, percent } from '../../html/words.ts'
 import { queryOf, saying } from '../../http/filter.ts'
+import type { Counted } from '../../questions.ts'
 
 type Said = ReadonlyMap<string, string>
 
-export function cards(summary: TimelineSummary | undefined, said: Said): Html {
+export function cards(summary: Counted | undefined, said: Said): Html {
   if (summary === undefined) {
     return html`<section class="cards" data-live="cards" data-pending><p class="faint">Counting this stretch; <a href="/admin/activity${queryOf(said)}">look again</a> in a moment.</p></section>`
   }
-  const { total, byResult, users, withDuration, meanDurationMs } = summary
+  const { total, byResult, users, withDuration, meanDurationMs, generatedAt } = summary
   const rated = byResult.success + byResult.error + byResult.denied
   return html`<section class="cards" aria-label="Counts" data-live="cards">
 <dl class="figures">
-${figure('Events', number(total), '')}
+${figure('Events', number(total), `counted ${generatedAt.slice(11, 19)}`)}
 ${figure('Errors', linked(said, { result: 'error' }, number(byResult.error)), `${percent(byResult.error, rated)} of those with an outcome`)}
 ${figure('Denied', linked(said, { result: 'denied' }, number(byResult.denied)), '')}
 ${figure('Users', number(users), 'different user ids')}
@@ -26,7 +27,7 @@ ${bars(summary, said)}
 }
 
 function figure(label: string, value: Html | string, note: string): Html {
-  return html`<div class="figure"><dt>${label}</dt><dd>${value}${note !== '' && html`<small>${note}</small>`}</dd></div>`
+  return html`<div class="figure"><dt>${label}</dt><dd><span class="figure-value">${value}</span>${note !== '' && html`<small>${note}</small>`}</dd></div>`
 }
 
 function linked(said: Said, changes: Record<string, string>, text: string): Html {
@@ -36,7 +37,7 @@ function linked(said: Said, changes: Record<string, string>, text: string): Html
 const barWidth = 10
 const barsHeight = 44
 
-function bars({ bars }: TimelineSummary, said: Said): Html | false {
+function bars({ bars }: Counted, said: Said): Html | false {
   const [first] = bars
   const last = bars.at(-1)
   if (first === undefined || last === undefined) return false
@@ -58,7 +59,7 @@ ${bars.map(({ from, to, total, errors }, i) => {
 </figure>`
 }
 
-export function facets(summary: TimelineSummary | undefined, said: Said): Html {
+export function facets(summary: Counted | undefined, said: Said): Html {
   if (summary === undefined) return html`<aside class="facets" data-live="facets"></aside>`
   const { byResult, topActions, topUsers, clientKinds } = summary
   const results = Object.entries(byResult)

@@ -6,18 +6,18 @@ import { number } from '../../html/words.ts'
 import { maskParams, maskText } from '../../masking/params.ts'
 
 export function timelineTable(rows: readonly TimelineRow[]): Html {
-  return html`<table class="timeline" data-live="timeline">
+  return html`<div class="wide"><table class="timeline" data-live="timeline">
 <thead><tr><th>Time (UTC)</th><th>Who</th><th>Action</th><th>Result</th><th class="number">ms</th><th>What</th></tr></thead>
 <tbody>${rows.map(line)}</tbody>
-</table>`
+</table></div>`
 }
 
 function line(row: TimelineRow): Html {
   const { id, timestamp, userId, clientKind, action, eventName, durationMs } = row
   return html`<tr data-key="${timestamp} ${plain(id, 100)}">
 <td class="time"><a class="time-link" href="${detailPath(row)}"><time datetime="${timestamp}" title="${timestamp}">${timestamp.slice(5, 10)} <b class="clock">${timestamp.slice(11, 19)}</b></time></a></td>
-<td class="who-cell">${userId === '' ? html`<span class="faint">${shown(clientKind, { atMost: 20 })}</span>` : shown(userId, { atMost: 30 })}</td>
-<td class="action">${shown(action || eventName, { atMost: 44 })}</td>
+<td class="who-cell">${userId === '' ? html`<span class="faint">${shown(clientKind, { atMost: 20 })}</span>` : shown(userId, { atMost: 24 })}</td>
+<td class="action">${shown(action || eventName, { atMost: 40 })}</td>
 <td>${resultTag(row)}</td>
 <td class="number">${durationMs === null ? '' : number(durationMs)}</td>
 <td class="what">${shown(whatOf(row), { atMost: 160 })}</td>
@@ -26,7 +26,7 @@ function line(row: TimelineRow): Html {
 
 export function resultTag({ result, resultClass }: Pick<TimelineRow, 'result' | 'resultClass'>): Html {
   if (result === '') return html`<span class="faint">–</span>`
-  return html`<span class="result ${resultClass}">${shown(result, { atMost: 30 })}</span>`
+  return html`<span class="result ${resultClass}">${shown(result, { atMost: 24 })}</span>`
 }
 
 /** The time makes the search for the event quick. */

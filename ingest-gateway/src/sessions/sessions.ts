@@ -1,0 +1,67 @@
+/** All ways a transcript comes in, put together: over HTTP, and from a directory. */
+import { createHmac } from 'node:crypto'
+import { createAgnesClient } from '@agnes/clickhouse'
+import type { Log } from '@agnes/config'
+import { defaultTenant, type Gate } from '../auth/gate.ts'
+import type { ByteBudget } from '../byte-budget.ts'
+import type { Metrics } from '../metrics.ts'
+import type { StartRedaction } from '@agnes/redaction'
+import { createUploadAudit, type Deliver } from './audit.ts'
+import { watchSessionDirectory } from './directory.ts'
+import { createSessionRoute, type SessionRoute } from './route.ts'
+import { createSessionStore, type SessionLimits } from './upload.ts'
+
+export interface SessionsOptions {
+  readonly clickhouseUrl: string
+  readonly redaction: StartRedaction
+  /** Hash of the rules, hex, or `off`. */
+  readonly redactionRules: string
+  readonly redactionKey: Uint8Array
+  readonly gate: Gate
+  readonly budget: ByteBudget
+  readonly metrics: Pick<Metrics, 'session' | 'refused'>
+  /** Takes an `ExportLogsServiceRequest` in JSON. */
+  readonly deliver: Deliver
+  /** Looked at for transcripts; undefined for none. */
+  readonly directory?: string | undefined
+  readonly limits?: Partial<SessionLimits> | undefined
+  readonly log: Log
+}
+
+export interface Sessions {
+  readonly route: SessionRoute
+  /** What keeps files of the directory from being taken. */
+  failure(): string | undefined
+  /** Ends when what is under way is stored, at the latest after `withinMs`. */
+  stop(withinMs: number): Promise<void>
+}
+
+export function openSessions(options: SessionsOptions): Sessions {
+  const { redaction, redactionRules, redactionKey, gate, budget, metrics, log } = options
+  const client = createAgnesClient({ url: options.clickhouseUrl, application: 'agnes-sessions' })
+  const store = createSessionStore({
+    client,
+    redaction,
+    redactionRules,
+    // A key of its own: a mark that stands for a secret tells nothing of the hash of a line.
+    key: createHmac('sha256', redactionKey).update('lines of sessions').digest(),
+    ...(options.limits && { limits: options.limits }),
+  })
+  const audit = createUploadAudit(options.deliver)
+  const onUpload = ({ outcome, added }: { outcome: string; added: number }): void => metrics.session(outcome, added)
+  const route = createSessionRoute({ store, gate, budget, audit, onUpload, onRefused: metrics.refused, log })
+  const directory =
+    options.directory === undefined
+      ? undefined
+      : watchSessionDirectory({ directory: options.directory, tenant: defaultTenant, store, audit, onUpload, log })
+
+  return {
+    route,
+    failure: () => directory?.failure(),
+    async stop(withinMs) {
+      const idle = Promise.all([route.idle(), directory?.stop()])
+      await Promise.race([idle, new Promise((resolve) => setTimeout(resolve, withinMs).unref())])
+      await client.close()
+    },
+  }
+}

@@ -1,0 +1,211 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import {
+  createFailureScan,
+  evaluateFolder,
+  type Finding,
+  formatEvaluation,
+  maxFindings,
+  rules,
+  type ToolDecision,
+  TurnReader,
+} from '@agnes/processors'
+import { describe, expect, test } from 'vitest'
+
+const folder = path.join(import.meta.dirname, '..', 'fixtures', 'transcripts')
+const transcripts = readdirSync(folder)
+  .filter((file) => file.endsWith('.jsonl') && file !== 'labels.jsonl')
+  .map((file) => ({ file, lines: readFileSync(path.join(folder, file), 'utf8').trimEnd().split('\n') }))
+const clean = transcripts.filter(({ lines }) => findingsOf(lines).length === 0)
+
+describe('labelled transcripts', () => {
+  test('exactly what the labels say is found', async () => {
+    const { disagreements, labelledFiles } = await evaluateFolder(folder)
+    expect(disagreements).toEqual([])
+    expect(labelledFiles).toBe(transcripts.length)
+  })
+
+  test.each(rules.map(({ name }) => name))('%s has an example, a counter-example and a near miss', (name) => {
+    const rulesIn = (kind: string): string[] => {
+      const found = transcripts.filter(({ file }) => file.startsWith(`${name}.${kind}`))
+      expect(found).not.toEqual([])
+      return found.flatMap(({ lines }) => findingsOf(lines).map(({ rule }) => rule))
+    }
+    expect(rulesIn('positive')).toContain(name)
+    expect(rulesIn('negative')).not.toContain(name)
+    expect(rulesIn('near-miss')).not.toContain(name)
+  })
+
+  test('the evaluation lists what was missed and what was found beyond the labels', async () => {
+    const other = mkdtempSync(path.join(tmpdir(), 'agnes-eval-'))
+    try {
+      const file = 'tool_error.mcp.positive.jsonl'
+      writeFileSync(path.join(other, file), readFileSync(path.join(folder, file)))
+      const labels = { file, findings: [{ line: 1, type: 'loop' }] }
+      writeFileSync(path.join(other, 'labels.jsonl'), JSON.stringify(labels))
+      const text = formatEvaluation(await evaluateFolder(other))
+      expect(text).toMatch(/tool_error\.mcp +0 +2 +0 +0\.000 +–/)
+      expect(text).toContain(`missed: ${file}:1 loop`)
+      expect(text).toContain(`not labelled: ${file}:7 tool_error.mcp "MCP error -32603: Not Found: project SHOP"`)
+    } finally {
+      rmSync(other, { recursive: true })
+    }
+  })
+})
+
+describe('a session that grows', () => {
+  test('no prefix says what the whole takes back', () => {
+    const takenBack: string[] = []
+    for (const { file, lines } of transcripts) {
+      const whole = new Map(findingsOf(lines).map((finding) => [finding.id, JSON.stringify(finding)]))
+      for (let n = 1; n < lines.length; n++) {
+        for (const finding of findingsOf(lines.slice(0, n))) {
+          if (finding.type === 'abrupt_end' || whole.get(finding.id) === JSON.stringify(finding)) continue
+          takenBack.push(`${file}:${n} ${finding.rule}`)
+        }
+      }
+    }
+    expect(takenBack).toEqual([])
+  })
+
+  test('ids stay the same wherever the lines stand and however often they come', () => {
+    const lines = linesOf('user_rejection.call.positive.jsonl')
+    const ids = findingsOf(lines).map(({ id }) => id)
+    expect(findingsOf(['{"type":"summary","summary":"x"}', '', ...lines, ...lines]).map(({ id }) => id)).toEqual(ids)
+    expect(new Set(ids).size).toBe(ids.length)
+    expect(ids.every((id) => /^[0-9a-f]{32}$/.test(id))).toBe(true)
+    // Stored ids must not change with the code.
+    expect(findingsOf([call('t1', 'Bash', {}), result('t1', 'Exit code 1', true)])[0]?.id).toBe(
+      '4f34fc70b960131299d2fde7f61a86e2',
+    )
+  })
+})
+
+describe('what is put into a clean transcript is found, and nothing else', () => {
+  const places = clean.flatMap(({ file, lines }) =>
+    lines.flatMap((line, at) => (line.includes('"type":"assistant"') && at > 0 ? [{ file, at, lines }] : [])),
+  )
+
+  test('a rejected call, before each answer', () => {
+    expect(places.length).toBeGreaterThan(100)
+    const said = `${rejection} To tell you how to proceed, the user said:\nnot like this`
+    const records = [call('x1', 'Bash', { command: 'rm -rf dist' }), result('x1', said, true)]
+    expect(places.filter((place) => !finds(place, records, ['user_rejection.rejected_with_reason']))).toEqual([])
+  })
+
+  test('three identical calls that fail, before each answer', () => {
+    const records = ['x1', 'x2', 'x3'].flatMap((id) => [
+      call(id, 'Bash', { command: 'make release' }),
+      result(id, 'Exit code 2\nmake: *** no rule to make target', true),
+    ])
+    const failures = ['tool_error.shell_exit', 'tool_error.shell_exit', 'tool_error.shell_exit']
+    expect(places.filter((place) => !finds(place, records, ['loop.same_call', ...failures]))).toEqual([])
+  })
+
+  test('a cut after each call', () => {
+    const cuts = clean.flatMap(({ file, lines }) =>
+      lines.flatMap((line, at) =>
+        line.includes('"type":"tool_use"') ? [{ file, lines: lines.slice(0, at + 1) }] : [],
+      ),
+    )
+    expect(cuts.length).toBeGreaterThan(50)
+    const wrong = cuts.filter(({ lines }) => names(findingsOf(lines)).join() !== 'abrupt_end.unanswered_call')
+    expect(wrong.map(({ file, lines }) => `${file}:${lines.length}`)).toEqual([])
+  })
+
+  function finds({ at, lines }: (typeof places)[number], put: readonly string[], expected: readonly string[]): boolean {
+    const isSidechain = (lines[at] as string).includes('"isSidechain":true')
+    const records = put.map((line) => line.replace('"isSidechain":false', `"isSidechain":${isSidechain}`))
+    const found = names(findingsOf([...lines.slice(0, at), ...records, ...lines.slice(at)]))
+    return found.sort().join() === [...expected].sort().join()
+  }
+})
+
+describe('the words of telemetry', () => {
+  const said = (decision: ToolDecision, text: string): string[] => {
+    const telemetry = new Map([['t1', decision]])
+    return names(findingsOf([call('t1', 'Bash', { command: 'x' }), result('t1', text, true), answer()], telemetry))
+  }
+
+  test('tell a hook that did not answer from a person who said no', () => {
+    expect(said({ decision: 'reject', source: 'hook' }, rejection)).toEqual(['permission_denied.hook'])
+    expect(said({ decision: 'reject', source: 'user_reject' }, rejection)).toEqual(['user_rejection.rejected'])
+  })
+
+  test('tell whose reason it is that a call was refused for', () => {
+    expect(said({ decision: 'reject', source: 'hook' }, 'not on a Friday')).toEqual(['permission_denied.hook'])
+    expect(said({ decision: 'reject', source: 'config' }, 'not allowed here')).toEqual(['permission_denied.rule'])
+    expect(said({ decision: 'accept', source: 'config' }, 'not allowed here')).toEqual(['tool_error.shell_exit'])
+  })
+})
+
+describe('hostile sessions', () => {
+  test('more failures than are kept are counted', () => {
+    const scan = createFailureScan()
+    const reader = new TurnReader((turn) => scan.turn(turn))
+    for (let i = 0; i < maxFindings + 500; i++) {
+      reader.write(Buffer.from(`${call(`t${i}`, 'Read', {})}\n${result(`t${i}`, 'EISDIR', true)}\n`))
+    }
+    reader.end()
+    expect(scan.end()).toHaveLength(maxFindings)
+    expect(scan.dropped).toBeGreaterThanOrEqual(500)
+  })
+
+  test('calls that are never answered take no memory that grows', () => {
+    const scan = createFailureScan()
+    const reader = new TurnReader((turn) => scan.turn(turn))
+    const write = (from: number): void => {
+      const lines = Array.from({ length: 1_000 }, (_, i) =>
+        call(`toolu_${from + i}`, 'Bash', { command: `run ${from + i}` }),
+      )
+      reader.write(Buffer.from(`${lines.join('\n')}\n`))
+    }
+    for (let i = 0; i < 30; i++) write(i * 1_000)
+    const before = process.memoryUsage().heapUsed
+    for (let i = 30; i < 150; i++) write(i * 1_000)
+    // 120,000 calls more: kept, they would take 100 MB.
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(50e6)
+    reader.end()
+    expect(names(scan.end())).toEqual(['abrupt_end.unanswered_call'])
+  })
+
+  test('excerpts stay short and whole', () => {
+    const [finding] = findingsOf([call('t1', 'Read', {}), result('t1', `x${'😀'.repeat(400)}`, true), answer()])
+    expect(finding?.excerpt).toBe(`x${'😀'.repeat(149)}`)
+  })
+})
+
+const rejection =
+  "The user doesn't want to proceed with this tool use. The tool use was rejected (eg. if it was a file edit, the new_string was NOT written to the file)."
+
+function findingsOf(lines: readonly string[], telemetry?: ReadonlyMap<string, ToolDecision>): Finding[] {
+  const scan = createFailureScan(telemetry === undefined ? {} : { telemetry })
+  const reader = new TurnReader((turn) => scan.turn(turn))
+  reader.write(Buffer.from(lines.map((line) => `${line}\n`).join('')))
+  reader.end()
+  return scan.end()
+}
+
+function names(findings: readonly Finding[]): string[] {
+  return findings.map((finding) => `${finding.type}.${finding.class}`)
+}
+
+function linesOf(file: string): readonly string[] {
+  return transcripts.find((transcript) => transcript.file === file)?.lines ?? []
+}
+
+function call(id: string, name: string, input: object): string {
+  const message = { id: `msg_${id}`, role: 'assistant', content: [{ type: 'tool_use', id, name, input }] }
+  return JSON.stringify({ isSidechain: false, sessionId: 's', type: 'assistant', uuid: `${id}-call`, message })
+}
+
+function result(id: string, content: string, isError: boolean): string {
+  const message = { role: 'user', content: [{ tool_use_id: id, type: 'tool_result', content, is_error: isError }] }
+  return JSON.stringify({ isSidechain: false, sessionId: 's', type: 'user', uuid: `${id}-result`, message })
+}
+
+function answer(): string {
+  const message = { id: 'msg_answer', role: 'assistant', content: [{ type: 'text', text: 'Done.' }] }
+  return JSON.stringify({ isSidechain: false, sessionId: 's', type: 'assistant', uuid: 'answer', message })
+}
