@@ -101,4 +101,24 @@ export {
 } from './sessions/read.ts'
 export { type LineNode, mainVersion, type SessionFile, type SessionKey, type SessionSource } from './sessions/types.ts'
 export { insertSessionFiles, insertSessionLines, type LineBatch, type NewLine } from './sessions/write.ts'
+export {
+  type Delivery,
+  type DeliveryState,
+  fetchLastSent,
+  fetchLatestDeliveries,
+  fetchLatestOfIncidents,
+  fetchOpenDeliveries,
+  saveDeliveries,
+} from './telegram/deliveries.ts'
+export {
+  fetchTelegramLinks,
+  findLinkCode,
+  keyMark,
+  type LinkCode,
+  type LinkEnd,
+  type LinkOwner,
+  saveLinkCode,
+  saveTelegramLink,
+  type TelegramLink,
+} from './telegram/links.ts'
 export { readerName, readerSql } from './tenants/reader-sql.ts'

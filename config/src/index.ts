@@ -17,6 +17,7 @@ export {
 export {
   type Config,
   processorInterval,
+  type TelegramConfig,
   type TlsFiles,
   type Variable,
   type VariableName,

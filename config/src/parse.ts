@@ -74,6 +74,15 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
       read('AGNES_TLS_CLIENT_CA_FILE') as string | undefined,
     ),
     httpPort: read('AGNES_HTTP_PORT') as number,
+    publicUrl: read('AGNES_PUBLIC_URL') as string | undefined,
+    telegram: {
+      token: read('TELEGRAM_BOT_TOKEN') as string | undefined,
+      tokenFile: fileOf('AGNES_TELEGRAM_TOKEN_FILE'),
+      apiRoot: read('TELEGRAM_API_ROOT') as string,
+      mode: read('AGNES_TELEGRAM_MODE') as Config['telegram']['mode'],
+      intervalSeconds: read('AGNES_TELEGRAM_INTERVAL_SECONDS') as number,
+      digestAt: read('AGNES_TELEGRAM_DIGEST_AT') as string,
+    },
     clickhousePort: read('AGNES_CLICKHOUSE_PORT') as number,
     clickhouseUrl: read('CLICKHOUSE_URL') as string | undefined,
     clickhouseCluster: read('CLICKHOUSE_CLUSTER') as string | undefined,
@@ -140,6 +149,21 @@ function incompleteTls(set: string, missing: string): UserError {
 }
 
 function refuseContradictions(config: Config): void {
+  const { telegram, publicUrl } = config
+  if (telegram.token !== undefined && telegram.tokenFile !== undefined) {
+    throw new UserError('TELEGRAM_BOT_TOKEN and AGNES_TELEGRAM_TOKEN_FILE are both set', {
+      code: 'bad_config',
+      exitCode: exitCodes.usage,
+      hint: 'set one of them',
+    })
+  }
+  if (telegram.mode === 'webhook' && !publicUrl?.startsWith('https://')) {
+    throw new UserError('AGNES_TELEGRAM_MODE is webhook, but AGNES_PUBLIC_URL is no https:// address', {
+      code: 'bad_config',
+      exitCode: exitCodes.usage,
+      hint: 'Telegram calls HTTPS only: set AGNES_PUBLIC_URL, or AGNES_TELEGRAM_MODE=polling, which needs no address',
+    })
+  }
   if (config.clickhouseCluster !== undefined && config.clickhouseUrl === undefined) {
     throw new UserError('CLICKHOUSE_CLUSTER is set, but the embedded engine is not a cluster', {
       code: 'bad_config',

@@ -34,6 +34,22 @@ const keys = z.string().transform((text, context) => {
   return z.NEVER
 })
 
+/** No message repeats what was typed: it may be half of a token. */
+const telegramToken = z.string().regex(/^\d{3,20}:[\w-]{20,100}$/, {
+  error: 'must be the token @BotFather gave: digits, a colon, then letters, digits, "_" and "-"',
+})
+
+/** Without a slash at the end. */
+const webAddress = z
+  .string()
+  .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), {
+    error: 'must look like http(s)://host:port',
+  })
+  .refine((text) => !URL.canParse(text) || /^[^?#@]*$/.test(text), {
+    error: 'must have neither a password nor "?" or "#"',
+  })
+  .transform((text) => text.replace(/\/+$/, ''))
+
 export interface Variable {
   readonly schema: z.ZodType
   /** The default as a user would type it; undefined = unset. */
@@ -102,6 +118,46 @@ export const variables = {
     schema: port,
     default: '8080',
     description: 'Port of the inbox: admin pages and their API; 0 picks a free port.',
+  },
+  AGNES_PUBLIC_URL: {
+    schema: webAddress,
+    default: undefined,
+    description:
+      'Address under which people reach the inbox: links in Telegram messages lead there, and its webhook. Unset: no links.',
+  },
+  TELEGRAM_BOT_TOKEN: {
+    schema: telegramToken,
+    default: undefined,
+    secret: true,
+    show: (text) => `${text.split(':', 1)[0]}:***`,
+    description: 'Token of the Telegram bot, from @BotFather: the inbox then runs it (docs/telegram.md).',
+  },
+  AGNES_TELEGRAM_TOKEN_FILE: {
+    schema: z.string().min(1),
+    default: undefined,
+    description: 'File that holds the token, instead of TELEGRAM_BOT_TOKEN; one that everyone may read is refused.',
+  },
+  TELEGRAM_API_ROOT: {
+    schema: webAddress,
+    default: 'https://api.telegram.org',
+    description: 'Bot API server to use instead, such as one of your own.',
+  },
+  AGNES_TELEGRAM_MODE: {
+    schema: z.enum(['polling', 'webhook'], { error: 'must be polling or webhook' }),
+    default: 'polling',
+    description:
+      'How messages of admins come in: `polling` asks Telegram and works behind any firewall; `webhook` has Telegram call AGNES_PUBLIC_URL, which must be HTTPS.',
+  },
+  AGNES_TELEGRAM_INTERVAL_SECONDS: {
+    schema: z.coerce.number({ error: 'must be a whole number' }).int().min(0).max(86_400),
+    default: '300',
+    description:
+      'Each chat gets at most one notification in this many seconds; what else happens comes in the daily digest. 0 = every one at once.',
+  },
+  AGNES_TELEGRAM_DIGEST_AT: {
+    schema: z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, { error: 'must be a time of day such as 08:00' }),
+    default: '08:00',
+    description: 'When the daily digest is sent, in UTC.',
   },
   AGNES_CLICKHOUSE_PORT: {
     schema: port,
@@ -232,6 +288,19 @@ export interface TlsFiles {
   readonly clientCaFile: string | undefined
 }
 
+export interface TelegramConfig {
+  readonly token: string | undefined
+  /** Absolute path. */
+  readonly tokenFile: string | undefined
+  /** Without a slash at the end. */
+  readonly apiRoot: string
+  readonly mode: 'polling' | 'webhook'
+  /** Between two notifications to a chat; 0 = no limit. */
+  readonly intervalSeconds: number
+  /** `HH:MM`, UTC. */
+  readonly digestAt: string
+}
+
 /** Effective configuration. Absolute paths, numbers as numbers, unset = undefined. */
 export interface Config {
   readonly dataDir: string
@@ -241,6 +310,9 @@ export interface Config {
   readonly decodeThreads: number | undefined
   readonly tls: TlsFiles | undefined
   readonly httpPort: number
+  /** Of the inbox, without a slash at the end. */
+  readonly publicUrl: string | undefined
+  readonly telegram: TelegramConfig
   readonly clickhousePort: number
   readonly clickhouseUrl: string | undefined
   readonly clickhouseCluster: string | undefined

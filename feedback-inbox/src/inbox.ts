@@ -4,7 +4,7 @@ import path from 'node:path'
 import { type ClickHouseClient, createAgnesClient, openKeyRing } from '@agnes/clickhouse'
 import { bindPort, type Config, isLoopback, type Log, loadKeyFile, UserError, urlHost, variables } from '@agnes/config'
 import type { EmitOptions, Recorder, Telemetry } from '@agnes/instrumentation'
-import { createRedaction, loadRules, noRules } from '@agnes/redaction'
+import { createRedaction, loadRules, noRules, type StartRedaction } from '@agnes/redaction'
 import type { FastifyRequest } from 'fastify'
 import { registerActivityApi } from './api/activity.ts'
 import { registerEventApi } from './api/events.ts'
@@ -13,6 +13,7 @@ import { registerOpenApi } from './api/openapi.ts'
 import { registerService } from './api/service.ts'
 import { registerSessionApi } from './api/sessions.ts'
 import { registerSyncApi } from './api/sync.ts'
+import { registerTelegramApi } from './api/telegram.ts'
 import { buildApp } from './app.ts'
 import { createFormTokens, type FormTokens } from './auth/csrf.ts'
 import { createSessions, type Sessions } from './auth/session.ts'
@@ -26,12 +27,22 @@ import { registerActivityPages } from './pages/activity/routes.ts'
 import { registerFeedbackPages } from './pages/feedback/routes.ts'
 import { registerLogin } from './pages/login.ts'
 import { registerSessionPages } from './pages/sessions/routes.ts'
+import { registerTelegramPages } from './pages/telegram/routes.ts'
 import { createQuestions, type Questions } from './questions.ts'
 import { createReads, type Read } from './reads.ts'
+import type { Clock } from './telegram/clock.ts'
+import { reportActionsOf, reportNotification } from './telegram/reports.ts'
+import { openTelegram, type Telegram } from './telegram/telegram.ts'
+import { readToken } from './telegram/token.ts'
 
 export interface InboxOptions {
   readonly config: Pick<Config, 'dataDir' | 'host' | 'httpPort'> &
-    Partial<Pick<Config, 'keys' | 'redaction' | 'redactionRules' | 'redactionKeyFile' | 'issueRepository'>>
+    Partial<
+      Pick<
+        Config,
+        'keys' | 'redaction' | 'redactionRules' | 'redactionKeyFile' | 'issueRepository' | 'publicUrl' | 'telegram'
+      >
+    >
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
   readonly clickhouseUrl: string
   /** The gateway that takes the events of the inbox itself. */
@@ -44,6 +55,8 @@ export interface InboxOptions {
   readonly log?: Log
   /** Milliseconds between two readings of the list of keys. */
   readonly keysEveryMs?: number
+  /** Of the Telegram bot. */
+  readonly clock?: Clock
 }
 
 export interface RunningInbox {
@@ -66,6 +79,9 @@ export interface Inbox extends Questions {
   readonly feedback: Feedback
   /** Where issues are opened: `owner/name` on GitHub. */
   readonly repository: string
+  readonly redaction: StartRedaction
+  /** undefined: there is no bot. */
+  readonly telegram: Telegram | undefined
   readonly log: Log
   readonly now: () => Date
   /** Somebody looked at something. */
@@ -132,6 +148,33 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     endedFile: path.join(dataDir, 'inbox-ended-sessions.json'),
   })
   const assets = loadAssets()
+  const questions = createQuestions(client)
+  const redaction = createRedaction(rules, redactionKey)
+  const feedback = createFeedback({
+    client,
+    redaction,
+    record,
+    log,
+    explain: explainClickHouse,
+  })
+  const token = config.telegram && readToken(config.telegram)
+  const telegram =
+    config.telegram && token
+      ? openTelegram({
+          config: config.telegram,
+          token,
+          publicUrl: config.publicUrl,
+          client,
+          ring,
+          pulse: questions.pulse,
+          record,
+          reports: reportActionsOf(client, feedback),
+          explain: explainClickHouse,
+          log,
+          clock: options.clock,
+        })
+      : undefined
+  if (telegram !== undefined) feedback.onReport((report, others) => telegram.notify(reportNotification(report, others)))
   const inbox: Inbox = {
     client,
     gate: createGate({
@@ -147,14 +190,10 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     forms,
     assets,
     metrics,
-    ...createQuestions(client),
-    feedback: createFeedback({
-      client,
-      redaction: createRedaction(rules, redactionKey),
-      record,
-      log,
-      explain: explainClickHouse,
-    }),
+    ...questions,
+    feedback,
+    redaction,
+    telegram,
     repository: config.issueRepository ?? variables.AGNES_ISSUE_REPOSITORY.default,
     log,
     now: () => new Date(),
@@ -191,6 +230,8 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
   registerSyncApi(app, inbox)
   registerFeedbackApi(app, inbox)
   registerSessionApi(app, inbox)
+  registerTelegramApi(app, inbox)
+  registerTelegramPages(app, inbox)
   registerActivityPages(app, inbox)
   registerSessionPages(app, inbox)
   registerFeedbackPages(app, inbox)
@@ -204,6 +245,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
 
   async function release(): Promise<void> {
     reads.close()
+    await telegram?.stop()
     await (await telemetry).shutdown()
     await app.close()
     await client.close()

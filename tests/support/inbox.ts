@@ -12,12 +12,13 @@ import {
   type TimelineRow,
 } from '@agnes/clickhouse'
 import type { Scope } from '@agnes/config'
-import { type RunningInbox, startInbox } from '@agnes/feedback-inbox'
+import { type InboxOptions, type RunningInbox, startInbox } from '@agnes/feedback-inbox'
 import { type Gateway, startGateway } from '@agnes/ingest-gateway'
 import { startTestEngine } from './engine.ts'
 
 export interface TestInbox {
   readonly url: string
+  readonly dataDir: string
   readonly client: ClickHouseClient
   readonly gateway: Gateway
   /** What the inbox logged. */
@@ -28,12 +29,13 @@ export interface TestInbox {
   get(path: string, key?: string, headers?: Readonly<Record<string, string>>): Promise<Response>
   /** Resolves with the rows once there are as many. */
   rows(filter: TimelineFilter, count: number): Promise<readonly TimelineRow[]>
-  /** Ends the inbox and starts another one on the same data and port. */
-  restart(): Promise<void>
+  /** Ends the inbox and starts another one on the same data and port. @param settings that differ from then on */
+  restart(settings?: Partial<InboxOptions['config']>): Promise<void>
   stop(): Promise<void>
 }
 
-export async function startTestInbox(): Promise<TestInbox> {
+/** @param settings of the inbox, beside data directory, address and port */
+export async function startTestInbox(settings: Partial<InboxOptions['config']> = {}): Promise<TestInbox> {
   const dataDir = mkdtempSync(path.join(tmpdir(), 'agnes-inbox-'))
   const engine = await startTestEngine()
   await migrate(engine.client)
@@ -52,9 +54,10 @@ export async function startTestInbox(): Promise<TestInbox> {
     heartbeatMs: 0, // a process has one telemetry, and that is the inbox's here
   })
   const logged: string[] = []
+  let inForce = settings
   const start = (httpPort: number): Promise<RunningInbox> =>
     startInbox({
-      config: { dataDir, host: '127.0.0.1', httpPort },
+      config: { ...inForce, dataDir, host: '127.0.0.1', httpPort },
       clickhouseUrl: engine.url,
       gateway: { url: gateway.url },
       keysEveryMs: 50,
@@ -68,6 +71,7 @@ export async function startTestInbox(): Promise<TestInbox> {
     })
   return {
     url: inbox.url,
+    dataDir,
     client: engine.client,
     gateway,
     logged,
@@ -84,7 +88,8 @@ export async function startTestInbox(): Promise<TestInbox> {
         await pause(50)
       }
     },
-    async restart() {
+    async restart(changed = {}) {
+      inForce = { ...inForce, ...changed }
       await inbox.stop()
       inbox = await start(inbox.port)
     },

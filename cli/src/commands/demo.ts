@@ -14,6 +14,7 @@ interface DemoOptions {
   readonly days: number
   readonly seed: number
   readonly live?: boolean
+  readonly telegram?: boolean | number
 }
 
 export function registerDemo(program: Command): void {
@@ -23,8 +24,20 @@ export function registerDemo(program: Command): void {
     .option('--days <days>', 'how far back, 0 to 90', wholeNumber(0, 90), 7)
     .option('--seed <number>', 'another seed tells another story', wholeNumber(0, 2 ** 31), 1)
     .option('--live', 'go on at real pace; Ctrl-C ends')
-    .addHelpText('after', '\nExamples:\n  agnes demo\n  agnes demo --days 30\n  agnes demo --days 0 --live\n')
+    .option(
+      '--telegram [port]',
+      'be Telegram instead: a Bot API server on this machine, to try the bot without an account (port 8081)',
+      wholeNumber(0, 65_535),
+    )
+    .addHelpText(
+      'after',
+      '\nExamples:\n  agnes demo\n  agnes demo --days 30\n  agnes demo --days 0 --live\n  agnes demo --telegram\n',
+    )
     .action(async (options: DemoOptions) => {
+      if (options.telegram !== undefined) {
+        const { runTelegramDemo } = await import('../demo/telegram.ts')
+        return runTelegramDemo(options.telegram === true ? 8_081 : Number(options.telegram))
+      }
       const { config } = loadConfig()
       const { otlpUrl } = findInstance(config)
       const before = (await counters(otlpUrl, config)).received

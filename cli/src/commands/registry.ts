@@ -17,6 +17,7 @@ import { registerRunProcessor } from './run-processor.ts'
 import { registerSessions } from './sessions.ts'
 import { registerSpool } from './spool.ts'
 import { registerSql } from './sql.ts'
+import { registerTelegram } from './telegram.ts'
 import { registerTenants } from './tenants.ts'
 import { registerUp } from './up.ts'
 
@@ -31,6 +32,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerDemo,
   registerKeys,
   registerTenants,
+  registerTelegram,
   registerDoctor,
   registerSpool,
   registerEngine,

@@ -59,7 +59,7 @@ const main = fileURLToPath(new URL('../main.js', import.meta.url))
 /** Secrets a service needs; it is not given the others, which anybody could read in its environment. */
 const secretsOf: Readonly<Record<string, readonly string[]>> = {
   gateway: ['AGNES_KEYS', 'CLICKHOUSE_URL'],
-  inbox: ['AGNES_KEYS', 'CLICKHOUSE_URL'],
+  inbox: ['AGNES_KEYS', 'CLICKHOUSE_URL', 'TELEGRAM_BOT_TOKEN'],
   migrate: ['CLICKHOUSE_URL'],
   processors: ['CLICKHOUSE_URL'],
 }

@@ -25,9 +25,10 @@ test('no table with rows of tenants is forgotten', async () => {
   expect(tenantTables.map(({ name, column }) => `${name}.${column}`).sort()).toEqual(found.sort())
 })
 
-test('every view is open to tenants but the one of the keys', async () => {
+test('every view is open to tenants but those of the keys and of the Telegram bot', async () => {
   const found = await names("SELECT name FROM system.tables WHERE database = 'agnes' AND engine = 'View'")
-  expect([...readableViews, 'current_api_keys'].sort()).toEqual(found.sort())
+  const closed = ['current_api_keys', 'current_telegram_deliveries', 'current_telegram_links']
+  expect([...readableViews, ...closed].sort()).toEqual(found.sort())
 })
 
 describe.each([['a server', undefined] as const, ['a cluster', 'main'] as const])('for %s', (_, cluster) => {

@@ -30,6 +30,9 @@ interface TenantTable {
 export const tenantTables: readonly TenantTable[] = [
   { name: 'otel_logs', column: 'TenantId', sharded: true, readable: true },
   { name: 'api_keys', column: 'tenant', sharded: false, readable: false },
+  { name: 'telegram_links', column: 'tenant', sharded: false, readable: false },
+  { name: 'telegram_link_codes', column: 'tenant', sharded: false, readable: false },
+  { name: 'telegram_deliveries', column: 'tenant', sharded: false, readable: false },
   { name: 'session_lines', column: 'tenant', sharded: true, readable: true },
   { name: 'session_files', column: 'tenant', sharded: true, readable: true },
   { name: 'session_turn_rows', column: 'tenant', sharded: true, readable: true },

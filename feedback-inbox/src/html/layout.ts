@@ -6,13 +6,14 @@ import { type Html, html } from './html.ts'
 import { plain } from './shown.ts'
 
 /** All places there are, or will be. */
-export type PlaceId = 'activity' | 'sessions' | 'feedback'
+export type PlaceId = 'activity' | 'sessions' | 'feedback' | 'telegram'
 
 /** Places in the bar. Adding one: a line here. */
 const places: readonly { readonly id: PlaceId; readonly path: string; readonly label: string }[] = [
   { id: 'activity', path: '/admin/activity', label: 'Activity' },
   { id: 'sessions', path: '/admin/sessions', label: 'Sessions' },
   { id: 'feedback', path: '/admin/feedback', label: 'Feedback' },
+  { id: 'telegram', path: '/admin/telegram', label: 'Telegram' },
 ]
 
 /** Whether there is something to link to. */
