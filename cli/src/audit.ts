@@ -72,7 +72,7 @@ export async function audit(fields: AuditFields, config: Config = loadConfig().c
 }
 
 /** Who is logged in on this machine; an id in Agnes' users table it is not. */
-function whoami(): string {
+export function whoami(): string {
   try {
     return `${userInfo().username}@${hostname()}`
   } catch {

@@ -1,6 +1,7 @@
 /** The commands in the order of `agnes --help`. Adding one: a file beside this one, and a line here. */
 import type { Command } from 'commander'
 import { registerActivity } from './activity.ts'
+import { registerBackup } from './backup.ts'
 import { registerCompletion } from './completion.ts'
 import { registerDemo } from './demo.ts'
 import { registerDoctor } from './doctor.ts'
@@ -9,6 +10,7 @@ import { registerGateway } from './gateway.ts'
 import { registerHealth } from './health.ts'
 import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
+import { registerRestore } from './restore.ts'
 import { registerSpool } from './spool.ts'
 import { registerSql } from './sql.ts'
 import { registerTenants } from './tenants.ts'
@@ -24,6 +26,8 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerTenants,
   registerDoctor,
   registerSpool,
+  registerBackup,
+  registerRestore,
   registerEngine,
   registerGateway,
   registerMigrate,
