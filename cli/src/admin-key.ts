@@ -20,7 +20,12 @@ export function readAdminKey(config: Pick<Config, 'dataDir'>): string | undefine
 }
 
 /** What a request to the gateway needs: nothing on loopback, where a key that went stale would only do harm. */
-export function gatewayHeaders(config: Pick<Config, 'dataDir' | 'host'>): Record<string, string> {
+export function gatewayHeaders(
+  config: Pick<Config, 'dataDir' | 'host'> & Partial<Pick<Config, 'gatewayUrl' | 'gatewayKey'>>,
+): Record<string, string> {
+  if (config.gatewayKey !== undefined) return { Authorization: `Bearer ${config.gatewayKey}` }
+  // Ours is for our own gateway.
+  if (config.gatewayUrl !== undefined) return {}
   if (isLoopback(config.host)) return {}
   const key = readAdminKey(config)
   return key === undefined ? {} : { Authorization: `Bearer ${key}` }

@@ -90,7 +90,7 @@ async function emit(config: Config, record: (recorder: Recorder) => void): Promi
 }
 
 /** Who is logged in on this machine; an id in Agnes' users table it is not. */
-function whoami(): string {
+export function whoami(): string {
   try {
     return `${userInfo().username}@${hostname()}`
   } catch {

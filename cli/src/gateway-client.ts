@@ -13,13 +13,18 @@ import { gatewayHeaders } from './admin-key.ts'
 
 const answerWithinMs = 5_000
 
-/** For connections to the gateway; undefined without TLS. */
-export function gatewayAgent({ tls }: Pick<Config, 'tls'>): HttpAgent | undefined {
-  return tls && new OwnCertificateAgent(tls.certFile)
+type GatewayConfig = Pick<Config, 'tls' | 'host' | 'dataDir'> & Partial<Pick<Config, 'gatewayUrl' | 'gatewayKey'>>
+
+/** For connections to our own gateway; undefined without TLS, and for one elsewhere, whose authority Node.js must know. */
+export function gatewayAgent({
+  tls,
+  gatewayUrl,
+}: Pick<Config, 'tls'> & Partial<Pick<Config, 'gatewayUrl'>>): HttpAgent | undefined {
+  return gatewayUrl === undefined && tls !== undefined ? new OwnCertificateAgent(tls.certFile) : undefined
 }
 
 /** What every sender of events to the gateway is started with. */
-export function toGateway(config: Pick<Config, 'tls' | 'host' | 'dataDir'>): {
+export function toGateway(config: GatewayConfig): {
   readonly headers: Record<string, string>
   readonly agent?: HttpAgent
 } {
@@ -28,7 +33,7 @@ export function toGateway(config: Pick<Config, 'tls' | 'host' | 'dataDir'>): {
 }
 
 /** A JSON page of the gateway. @throws if it does not answer */
-export async function askGateway<T>(url: string, config: Pick<Config, 'tls' | 'host' | 'dataDir'>): Promise<T> {
+export async function askGateway<T>(url: string, config: GatewayConfig): Promise<T> {
   const agent = gatewayAgent(config)
   try {
     const body = await new Promise<string>((resolve, reject) => {

@@ -45,7 +45,9 @@ export function findInstance(config: Config): Instance {
       note?.clickhouseUrl ??
       `http://${urlHost(engineHost(config.host))}:${config.clickhousePort}/agnes`,
     otlpUrl:
-      note?.otlpUrl ?? `${config.tls === undefined ? 'http' : 'https'}://${urlHost(config.host)}:${config.otlpPort}`,
+      config.gatewayUrl ??
+      note?.otlpUrl ??
+      `${config.tls === undefined ? 'http' : 'https'}://${urlHost(config.host)}:${config.otlpPort}`,
     inboxUrl: note?.inboxUrl ?? `http://${urlHost(config.host)}:${config.httpPort}`,
   }
 }

@@ -1,5 +1,18 @@
 /** The only door of this room for light code; `@agnes/clickhouse/engine` is the heavy one. */
 export {
+  type BackupResult,
+  backupDatabase,
+  checkTables,
+  databaseExists,
+  fetchHighestSeq,
+  fetchMigrations,
+  fetchTableRows,
+  moveDatabaseAside,
+  restoreDatabase,
+  type TableRows,
+} from './backup/backup.ts'
+export { type BackupStorage, parseStorage, storageSql } from './backup/storage.ts'
+export {
   type AgnesClientOptions,
   type ClickHouseClient,
   createAgnesClient,

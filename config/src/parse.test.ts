@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect, test } from 'vitest'
@@ -27,6 +27,35 @@ test('a .env file in the working directory is read', () => {
   const directory = mkdtempSync(path.join(tmpdir(), 'agnes-config-'))
   writeFileSync(path.join(directory, '.env'), 'AGNES_OTLP_PORT=0\n')
   expect(loadConfig({}, directory).config.otlpPort).toBe(0)
+  rmSync(directory, { recursive: true })
+})
+
+test('a secret may stand in a file that only its owner and group read, and is shown as little as any', () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'agnes-config-'))
+  const file = path.join(directory, 'url')
+  writeFileSync(file, 'http://agnes:hush@db:8123/agnes\n', { mode: 0o440 })
+  const { config, sources } = parseConfig({ CLICKHOUSE_URL_FILE: 'url' }, {}, directory)
+  expect(config.clickhouseUrl).toBe('http://agnes:hush@db:8123/agnes')
+  expect(sources.find(({ name }) => name === 'CLICKHOUSE_URL')).toEqual({
+    name: 'CLICKHOUSE_URL',
+    source: 'file',
+    shown: 'http://agnes:***@db:8123/agnes',
+  })
+  const refused = (env: NodeJS.ProcessEnv): string => {
+    try {
+      parseConfig(env, {}, directory)
+    } catch (error) {
+      return (error as Error).message
+    }
+    return 'taken'
+  }
+  expect(refused({ CLICKHOUSE_URL_FILE: 'url', CLICKHOUSE_URL: 'http://db:8123/a' })).toMatch(/both set/)
+  expect(refused({ AGNES_KEYS_FILE: 'none' })).toMatch(/cannot read .*none \(AGNES_KEYS_FILE\)/)
+  expect(refused({ AGNES_OTLP_PORT_FILE: 'url' })).toBe('AGNES_OTLP_PORT_FILE is not a variable we know')
+  chmodSync(file, 0o644)
+  expect(refused({ CLICKHOUSE_URL_FILE: 'url' })).toMatch(/everyone may read/)
+  writeFileSync(path.join(directory, 'empty'), '\n', { mode: 0o400 })
+  expect(refused({ CLICKHOUSE_URL_FILE: 'empty' })).toMatch(/is empty/)
   rmSync(directory, { recursive: true })
 })
 

@@ -1,5 +1,5 @@
 /** From environment variables (and a `.env` file) to a checked Config; unknown AGNES_* names are refused. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { isIP } from 'node:net'
 import path from 'node:path'
 import { parseEnv } from 'node:util'
@@ -10,7 +10,7 @@ export interface ConfigSource {
   /** Of a variable, or of one processor's interval. */
   readonly name: string
   /** Where the effective value came from. */
-  readonly source: 'environment' | '.env' | 'default' | 'unset'
+  readonly source: 'environment' | '.env' | 'file' | 'default' | 'unset'
   /** Printable value; secrets are masked. */
   readonly shown: string
 }
@@ -29,13 +29,13 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env, cwd: string = p
   return parseConfig(env, readDotEnv(path.join(cwd, '.env')), cwd)
 }
 
-/** The pure part of {@link loadConfig}. `dotEnv` is the content of `.env`; relative paths are resolved against `cwd`. */
+/** All but the reading of `.env`, whose content is `dotEnv`; relative paths are resolved against `cwd`. */
 export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>, cwd: string): ParsedConfig {
   refuseUnknown([...Object.keys(env), ...Object.keys(dotEnv)])
   const sources: ConfigSource[] = []
   const read = (name: VariableName): unknown => readAs(name, variables[name])
   const readAs = (name: string, variable: Variable): unknown => {
-    const [source, text] = pick(name, variable, env, dotEnv)
+    const [source, text] = secretFromFile(name, variable, env, dotEnv, cwd) ?? pick(name, variable, env, dotEnv)
     sources.push({ name, source, shown: show(variable, text) })
     if (text === undefined) return undefined
     const parsed = variable.schema.safeParse(text)
@@ -66,6 +66,8 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     host: read('AGNES_HOST') as string,
     otlpPort: read('AGNES_OTLP_PORT') as number,
     otlpGrpcPort: read('AGNES_OTLP_GRPC_PORT') as number,
+    gatewayUrl: read('AGNES_GATEWAY_URL') as string | undefined,
+    gatewayKey: read('AGNES_GATEWAY_KEY') as string | undefined,
     decodeThreads: read('AGNES_DECODE_THREADS') as number | undefined,
     tls: tlsFiles(
       cwd,
@@ -185,6 +187,38 @@ function pick(
   return variable.default === undefined ? ['unset', undefined] : ['default', variable.default]
 }
 
+/** Every secret may stand in a file that `<name>_FILE` names, as containers and systemd hand them over. */
+const fileSuffix = '_FILE'
+
+function secretFromFile(
+  name: string,
+  variable: Variable,
+  env: NodeJS.ProcessEnv,
+  dotEnv: NodeJS.Dict<string>,
+  cwd: string,
+): ['file', string] | undefined {
+  const setting = `${name}${fileSuffix}`
+  const given = env[setting] || dotEnv[setting]
+  if (!variable.secret || !given) return undefined
+  const refuse = (problem: string, hint: string, cause?: unknown): never => {
+    throw new UserError(problem, { code: 'bad_config', exitCode: exitCodes.usage, hint, cause })
+  }
+  if (env[name] || dotEnv[name]) refuse(`${name} and ${setting} are both set`, `unset one of them`)
+  const file = path.resolve(cwd, given)
+  try {
+    if (statSync(file).mode & 0o004) refuse(`everyone may read ${file} (${setting})`, `chmod 0400 ${file}`)
+    const text = readFileSync(file, 'utf8').trim()
+    return text === '' ? refuse(`${file} (${setting}) is empty`, `write ${name} into it`) : ['file', text]
+  } catch (error) {
+    if (error instanceof UserError) throw error
+    return refuse(
+      `cannot read ${file} (${setting}): ${(error as Error).message}`,
+      'make it readable for this user',
+      error,
+    )
+  }
+}
+
 function show(variable: Variable, text: string | undefined): string {
   if (text === undefined) return ''
   if (!variable.secret) return text
@@ -200,7 +234,8 @@ function show(variable: Variable, text: string | undefined): string {
 
 function refuseUnknown(names: readonly string[]): void {
   for (const name of names) {
-    if (!name.startsWith('AGNES_') || name in variables || processorInterval.pattern.test(name)) continue
+    if (!name.startsWith('AGNES_') || name in variables || isSecretFile(name)) continue
+    if (processorInterval.pattern.test(name)) continue
     const near = nearest(name, Object.keys(variables))
     throw new UserError(`${name} is not a variable we know`, {
       code: 'unknown_variable',
@@ -208,6 +243,14 @@ function refuseUnknown(names: readonly string[]): void {
       hint: near === undefined ? 'docs/configuration.md lists all variables' : `did you mean ${near}?`,
     })
   }
+}
+
+function isSecretFile(name: string): boolean {
+  const secret = name.endsWith(fileSuffix) ? name.slice(0, -fileSuffix.length) : ''
+  const variable: Variable | undefined = Object.hasOwn(variables, secret)
+    ? variables[secret as VariableName]
+    : undefined
+  return variable?.secret === true
 }
 
 /** The candidate within an edit distance of a third of the name, if any. */

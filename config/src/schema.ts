@@ -90,6 +90,24 @@ export const variables = {
     default: '4317',
     description: 'OTLP/gRPC port of the ingest gateway; 0 picks a free port.',
   },
+  AGNES_GATEWAY_URL: {
+    schema: z
+      .string()
+      .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), {
+        error: 'must look like http(s)://host:4318',
+      })
+      .transform((text) => new URL(text).origin),
+    default: undefined,
+    description:
+      'Where processors, inbox and commands find the gateway: `http(s)://host:4318`; on this machine unless set.',
+  },
+  AGNES_GATEWAY_KEY: {
+    schema: z.string().min(1),
+    default: undefined,
+    secret: true,
+    show: () => '***',
+    description: 'The key they send it; that of `<data>/admin.key` unless set.',
+  },
   AGNES_DECODE_THREADS: {
     schema: z.coerce.number({ error: 'must be a whole number' }).int().min(0).max(64),
     default: undefined,
@@ -307,6 +325,9 @@ export interface Config {
   readonly host: string
   readonly otlpPort: number
   readonly otlpGrpcPort: number
+  /** Origin. */
+  readonly gatewayUrl: string | undefined
+  readonly gatewayKey: string | undefined
   readonly decodeThreads: number | undefined
   readonly tls: TlsFiles | undefined
   readonly httpPort: number

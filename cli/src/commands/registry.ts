@@ -1,6 +1,7 @@
 /** The commands in the order of `agnes --help`. Adding one: a file beside this one, and a line here. */
 import type { Command } from 'commander'
 import { registerActivity } from './activity.ts'
+import { registerBackup } from './backup.ts'
 import { registerCompletion } from './completion.ts'
 import { registerDemo } from './demo.ts'
 import { registerDoctor } from './doctor.ts'
@@ -13,6 +14,7 @@ import { registerMigrate } from './migrate.ts'
 import { registerProcessors } from './processors.ts'
 import { registerPush } from './push.ts'
 import { registerReport } from './report.ts'
+import { registerRestore } from './restore.ts'
 import { registerRunProcessor } from './run-processor.ts'
 import { registerSessions } from './sessions.ts'
 import { registerSpool } from './spool.ts'
@@ -35,6 +37,8 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerTelegram,
   registerDoctor,
   registerSpool,
+  registerBackup,
+  registerRestore,
   registerEngine,
   registerGateway,
   registerProcessors,

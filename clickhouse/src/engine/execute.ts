@@ -14,8 +14,10 @@ import {
   formatOf,
   insertFromFile,
   insertWithData,
+  isBackup,
   isInsert,
   quote,
+  readonlyError,
   refuseUnlessReadOnly,
   singleStatement,
 } from './statement.ts'
@@ -80,6 +82,7 @@ export async function createEngine({ sessions, temporaryDirectory }: EngineConte
       return sink.chunk(helloBlock('agnes', version))
     }
     if (request.user === 'grafana') refuseUnlessReadOnly(await normalise(statement), forbidden)
+    if (request.readOnly && isBackup(statement)) throw readonlyError('BACKUP writes files')
     const insert = isInsert(statement) ? insertWithData(await normalise(statement)) : undefined
     // The tag finds the query again, to end it when its client goes away: this one, not all that share a comment.
     const tag = randomUUID()

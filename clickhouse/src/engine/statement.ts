@@ -137,6 +137,11 @@ export function isInsert(sql: string): boolean {
   return /^\s*INSERT\b/i.test(codeOf(sql.slice(0, 4_000)))
 }
 
+/** ClickHouse's `readonly` lets BACKUP through, which writes files. */
+export function isBackup(sql: string): boolean {
+  return /^\s*BACKUP\b/i.test(codeOf(sql.slice(0, 4_000)))
+}
+
 /** The format a SELECT names itself; undefined if it leaves that to the request. */
 export function formatOf(sql: string): string | undefined {
   return /\bFORMAT\s+(\w+)\s*(?:SETTINGS\b[^()]*)?;?\s*$/i.exec(codeOf(sql))?.[1]

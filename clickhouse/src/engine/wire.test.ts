@@ -107,6 +107,19 @@ describe('curl', () => {
     expect(text(await post('EXISTS TABLE g'))).toBe('0\n')
   })
 
+  test('a backup, which writes files, is for a POST of the user agnes alone', async () => {
+    const to = path.join(secretDirectory, 'backup')
+    const backup = `/* as a tool writes it */ BACKUP TABLE t TO File('${to}')`
+    const refused = [
+      await post('', { method: 'GET', query: { query: backup } }),
+      await post(backup, { user: 'grafana' }),
+    ]
+    expect(refused.map(({ headers }) => headers['x-clickhouse-exception-code'])).toEqual(['164', '164'])
+    expect(existsSync(to)).toBe(false)
+    expect(text(await post(backup))).toContain('BACKUP_CREATED')
+    expect(existsSync(to)).toBe(true)
+  })
+
   test('several statements in one request are refused', async () => {
     expect((await post('SELECT 1; SELECT 2')).headers['x-clickhouse-exception-code']).toBe('62')
     expect(text(await post('SELECT 1;'))).toBe('1\n')

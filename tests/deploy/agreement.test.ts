@@ -1,0 +1,124 @@
+/** What deploy/ says agrees with the code: variables, commands, ports, the image, components of the collector. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { variables } from '@agnes/config'
+import { expect, test } from 'vitest'
+import { nodeVersion } from '../../cli/src/commands/doctor.ts'
+import { createProgram } from '../../cli/src/program.ts'
+import { repository } from '../support/agnes.ts'
+import { deployedFiles, text, yamlDocuments } from './files.ts'
+
+const files = deployedFiles()
+
+test('every variable of ours is one the configuration knows', () => {
+  const known = new Set<string>(Object.keys(variables))
+  for (const [name, variable] of Object.entries(variables)) if ('secret' in variable) known.add(`${name}_FILE`)
+  for (const file of files) {
+    for (const [name] of text(file).matchAll(
+      /\b(AGNES_[A-Z_]+|CLICKHOUSE_(URL|CLUSTER)(_FILE)?|TELEGRAM_[A-Z_]+)\b/g,
+    )) {
+      expect(known, `${name} in ${file}`).toContain(name)
+    }
+  }
+})
+
+/** Commands of the architecture that rooms being built bring along. */
+const announced = ['processors', 'inbox']
+
+test('every command that is started is one of ours', () => {
+  const commands = [...createProgram().commands.map((command) => command.name()), ...announced]
+  const started = files.flatMap((file) => [
+    ...[...text(file).matchAll(/^\s+(?:command|args): \[(\w+)\]$/gm)].map(([, name]) => name),
+    ...[...text(file).matchAll(/agnes\.js ([a-z]+)/g)].map(([, name]) => name),
+    ...[...text(file).matchAll(/\bagnes@([a-z]+)/g)].map(([, name]) => name).filter((name) => name !== 'service'),
+    ...[...text(file).matchAll(/^CMD \["(\w+)"\]$/gm)].map(([, name]) => name),
+  ])
+  expect(started.length).toBeGreaterThan(10)
+  for (const name of started) expect(commands).toContain(name)
+})
+
+test('proxies lead to the ports the services listen on, and let in bodies as large as they take', () => {
+  const ports = [variables.AGNES_OTLP_PORT.default, variables.AGNES_OTLP_GRPC_PORT.default, '8080']
+  const caddy = text('caddy/Caddyfile')
+  const nginx = text('nginx/agnes.conf')
+  const backends = (config: string, pattern: RegExp): (string | undefined)[] =>
+    [...new Set([...config.matchAll(pattern)].map(([, port]) => port))].sort()
+  expect(backends(caddy, /\{\$BACKEND:127\.0\.0\.1\}:(\d+)/g)).toEqual([...ports].sort())
+  expect(backends(nginx, /server 127\.0\.0\.1:(\d+);/g)).toEqual([...ports].sort())
+  const mebibytes = Number(variables.AGNES_MAX_BODY_BYTES.default) / 1024 ** 2
+  expect(caddy).toContain(`max_size ${mebibytes}MiB`)
+  expect(nginx).toContain(`client_max_body_size ${mebibytes}m;`)
+})
+
+test('the image: stages, user, versions and what it copies', () => {
+  const dockerfile = text('Dockerfile')
+  const stages = [...dockerfile.matchAll(/^FROM (\S+) AS (\S+)$/gm)].map(([, from = '', name = '']) => ({ from, name }))
+  const base = /^ARG NODE_IMAGE=node:(\d+\.\d+\.\d+)-[\w-]+$/m.exec(dockerfile)?.[1]
+  expect(nodeVersion(base ?? '0').status).toBe('ok')
+  for (const [at, { from, name }] of stages.entries()) {
+    const before = stages.slice(0, at).map((stage) => stage.name)
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: Docker fills it in.
+    expect(['${NODE_IMAGE}', ...before], name).toContain(from)
+  }
+  const bodyOf = (name: string): string =>
+    dockerfile.split(new RegExp(`^FROM \\S+ AS ${name}$`, 'm'))[1]?.split(/^FROM /m)[0] ?? ''
+  for (const name of ['agnes', 'agnes-embedded']) {
+    expect(stages.find((stage) => stage.name === name)?.from).toBe('runtime')
+    const copied = /^COPY --from=(\S+) \/src \/app$/m.exec(bodyOf(name))?.[1]
+    expect(stages.map((stage) => stage.name)).toContain(copied)
+  }
+  // The one without the engine is the one the engine was taken out of.
+  expect(bodyOf('agnes')).toContain('--from=packages ')
+  expect(bodyOf('packages')).toContain('rm -rf node_modules/chdb')
+  expect(bodyOf('runtime')).toMatch(/^USER 10001:10001$/m)
+  const [, entrypoint = ''] = /^ENTRYPOINT \["node", "\/app\/(\S+)"\]$/m.exec(bodyOf('runtime')) ?? []
+  expect(existsSync(path.join(repository, entrypoint))).toBe(true)
+  expect(bodyOf('runtime')).toMatch(
+    new RegExp(`^EXPOSE ${variables.AGNES_OTLP_PORT.default} ${variables.AGNES_OTLP_GRPC_PORT.default} 8080$`, 'm'),
+  )
+})
+
+test('the build has every room: its sources, its package, what else it carries', () => {
+  const ignored = text('Dockerfile.dockerignore')
+  const { workspaces } = JSON.parse(readFileSync(path.join(repository, 'package.json'), 'utf8')) as {
+    workspaces: string[]
+  }
+  for (const room of workspaces) {
+    expect(readdirSync(path.join(repository, room))).toEqual(
+      expect.arrayContaining(['package.json', 'tsconfig.json', 'src']),
+    )
+    const { files: carried = [] } = JSON.parse(readFileSync(path.join(repository, room, 'package.json'), 'utf8')) as {
+      files?: string[]
+    }
+    for (const name of carried) {
+      if (name === 'dist') continue
+      expect(ignored.split('\n'), `${room} carries ${name}`).toContain(name === 'bin' ? '!*/bin' : `!${room}/${name}`)
+    }
+  }
+})
+
+/** Components of the collector's contrib distribution that the files use. */
+const components: Readonly<Record<string, readonly string[]>> = {
+  receivers: ['otlp'],
+  processors: ['memory_limiter', 'resourcedetection'],
+  exporters: ['otlp_http', 'clickhouse'],
+  extensions: ['health_check', 'file_storage'],
+}
+
+test.each(['agent.yaml', 'bypass.yaml'])('collector/%s: components there are, each defined and used', (file) => {
+  const [config] = yamlDocuments('collector', file) as [Record<string, Record<string, unknown>>]
+  const service = config?.service as { extensions: string[]; pipelines: Record<string, Record<string, string[]>> }
+  for (const kind of Object.keys(components)) {
+    const defined = Object.keys(config?.[kind] ?? {}).sort()
+    const used =
+      kind === 'extensions'
+        ? service.extensions
+        : Object.values(service.pipelines).flatMap((pipeline) => pipeline[kind] ?? [])
+    expect([...new Set(used)].sort(), kind).toEqual(defined)
+    for (const name of defined) expect(components[kind]).toContain(name)
+  }
+  // The gateway has the usual ports of this machine.
+  const ours = [variables.AGNES_OTLP_PORT.default, variables.AGNES_OTLP_GRPC_PORT.default]
+  for (const [, port] of text('collector', file).matchAll(/endpoint: 127\.0\.0\.1:(\d+)/g))
+    expect(ours).not.toContain(port)
+})
