@@ -12,7 +12,8 @@ const rooms = {
   redaction: ['config'],
   clickhouse: ['config', 'events'],
   'ingest-gateway': ['clickhouse', 'config', 'events', 'instrumentation', 'redaction'],
-  cli: ['clickhouse', 'config', 'events', 'ingest-gateway', 'instrumentation', 'redaction'],
+  grafana: ['clickhouse', 'config', 'events'],
+  cli: ['clickhouse', 'config', 'events', 'grafana', 'ingest-gateway', 'instrumentation', 'redaction'],
 }
 /** Half a gigabyte: only the engine's child process loads it. */
 const engineOnly = { name: 'chdb', folder: 'clickhouse/src/engine/' }
