@@ -54,7 +54,7 @@ async function fill(client: ClickHouseClient): Promise<void> {
 }
 
 /** 5 million rows in a minute leave merges behind that thirty days of use would not. */
-async function settled(client: ClickHouseClient): Promise<void> {
+export async function settled(client: ClickHouseClient): Promise<void> {
   for (const start = performance.now(); performance.now() - start < settleMs; await pause(500)) {
     const result = await client.query({ query: 'SELECT count() AS n FROM system.merges', format: 'JSONEachRow' })
     const [row] = await result.json<{ n: number }>()

@@ -1,4 +1,5 @@
-/** `npm run bench [transcode|gateway|ingest|query|up …]`: all of them without arguments. */
+/** `npm run bench [transcode|gateway|ingest|query|dashboards|up …]`: all of them without arguments. */
+import { benchDashboards } from './dashboards.ts'
 import { benchGateway } from './gateway.ts'
 import { benchIngest } from './ingest.ts'
 import { benchQuery } from './query.ts'
@@ -10,6 +11,7 @@ const benches: Readonly<Record<string, () => void | Promise<void>>> = {
   gateway: benchGateway,
   ingest: benchIngest,
   query: benchQuery,
+  dashboards: benchDashboards,
   up: benchUp,
 }
 

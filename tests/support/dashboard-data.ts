@@ -227,6 +227,11 @@ function oddities(): Row[] {
       'agnes.params': 'no JSON {',
       'agnes.params_before': '{"a"',
     }),
+    row(at(36), 'agnes.audit', {
+      'agnes.action': 'retention.run',
+      'agnes.result': 'success',
+      'agnes.resource': 'stream:audit',
+    }),
     row(at(35), '', { plain: 'line' }, { Body: 'a plain line of a log' }),
   )
   return rows
