@@ -77,7 +77,7 @@ function expanded(dashboard: Dashboard, sql: string, to: Date, rangeDays: number
 
 /** @returns rows read */
 async function ask(client: ClickHouseClient, query: string): Promise<number> {
-  const result = await client.query({ query, format: 'JSONCompactEachRow' })
+  const result = await client.query({ query, format: 'JSON' })
   await result.text()
   const summary = JSON.parse(String(result.response_headers['x-clickhouse-summary'] ?? '{}')) as { read_rows?: string }
   return Number(summary.read_rows ?? 0)

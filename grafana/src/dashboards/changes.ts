@@ -7,7 +7,8 @@ import { action, asValue, environment, user } from '../model/variables.ts'
 
 /** A change is an audit event that says what was there before. */
 const where = `${inRange} AND EventName = 'agnes.audit' AND ParamsBefore != '' AND ${byUser} AND ${byActionPrefix} AND ${byEnvironment}`
-const family = "splitByChar('.', toString(Action))[1]"
+/** Of a LowCardinality column it is computed once a value, not once a row. */
+const family = "substringIndex(Action, '.', 1)"
 
 /** Line by line what went, came and changed, of the uppermost fields of both. What is no JSON object has none. */
 const difference = `arrayStringConcat(arrayConcat(
@@ -44,9 +45,9 @@ export const changes = dashboard({
           style: 'bars',
           stacked: true,
           query: series(`
-SELECT ${interval} AS time, ${family} AS family, count() AS Value
+SELECT ${interval} AS time, toString(${family}) AS family, count() AS Value
 FROM otel_logs
-WHERE ${where} AND ${family} IN (SELECT ${family} AS family FROM otel_logs WHERE ${where} GROUP BY family ORDER BY count() DESC LIMIT 8)
+WHERE ${where} AND ${family} IN (SELECT ${family} AS largest FROM otel_logs WHERE ${where} GROUP BY largest ORDER BY count() DESC LIMIT 8)
 GROUP BY time, family
 ORDER BY time, family`),
         }),

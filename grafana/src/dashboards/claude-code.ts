@@ -130,14 +130,17 @@ LIMIT 100`),
         ranking({
           title: 'Who or what refuses tools?',
           description:
-            'Rejected tool calls by who decided: config and hook are rules (permission denied), user_reject and user_abort are people. Many by config: allow the tool, or tell people why not.',
+            'The latest 1000 rejected tool calls by who decided: config and hook are rules (permission denied), user_reject and user_abort are people. Many by config: allow the tool, or tell people why not.',
           width: 10,
           unit: 'short',
           noValue: 'nothing was refused',
           query: rows(`
-SELECT concat(Resource, ': ', LogAttributes['source']) AS refusal, count() AS times
-FROM otel_logs
-WHERE ${of('tool_decision')} AND Result = 'denied'
+SELECT concat(tool, ': ', source) AS refusal, count() AS times
+FROM (
+  SELECT Resource AS tool, LogAttributes['source'] AS source FROM otel_logs
+  WHERE ${of('tool_decision')} AND Result = 'denied'
+  ORDER BY Timestamp DESC LIMIT 1000
+)
 GROUP BY refusal
 ORDER BY times DESC
 LIMIT 15`),

@@ -196,7 +196,7 @@ ORDER BY time, action`),
           unit: 'none',
           noValue: 'nobody',
           query: rows(`
-SELECT toString(UserId) AS user, count() AS denials, uniqExactIf(ClientAddress, ClientAddress != '') AS addresses, topK(1)(toString(Action))[1] AS most, max(Timestamp) AS last, ${asValue('UserId')} AS user_value
+SELECT toString(UserId) AS user, count() AS denials, uniqExactIf(ClientAddress, ClientAddress != '') AS addresses, toString(topK(1)(Action)[1]) AS most, max(Timestamp) AS last, ${asValue('UserId')} AS user_value
 FROM otel_logs
 WHERE ${inRange} AND ResultClass = 'denied'
 GROUP BY UserId

@@ -77,14 +77,12 @@ export const sync = dashboard({
           thresholds: higherIsWorse(7_200, 86_400),
         }),
         stat({
-          title: 'How many rows came in?',
+          title: 'How many syncs were there?',
           description:
-            'Rows that all syncs report (agnes.sync.rows). A fall against the same time last week means a source that delivers less.',
+            'Events agnes.sync, skipped ones included. Far fewer than the schedule asks for: the scheduler stood still, see the health pulse.',
           width: 6,
           unit: 'short',
-          query: rows(
-            `SELECT sum(toInt64OrZero(LogAttributes['agnes.sync.rows'])) AS rows FROM otel_logs WHERE ${where}`,
-          ),
+          query: rows(`SELECT count() AS syncs FROM otel_logs WHERE ${where}`),
         }),
       ],
     },

@@ -6,7 +6,8 @@ import { byEnvironment, inRange, rows, series } from '../model/query.ts'
 import { asValue, environment } from '../model/variables.ts'
 
 const where = `${inRange} AND EventName = 'agnes.audit' AND UserId != '' AND ClientKind NOT IN ('scheduler', 'system', 'agent') AND ${byEnvironment}`
-const family = "splitByChar('.', toString(Action))[1]"
+/** Of a LowCardinality column it is computed once a value, not once a row. */
+const family = "substringIndex(Action, '.', 1)"
 
 export const usage = dashboard({
   uid: 'agnes-usage',
@@ -78,9 +79,9 @@ ORDER BY time`),
           stacked: true,
           interval: '1h',
           query: series(`
-SELECT $__timeInterval(Timestamp) AS time, ${family} AS family, count() AS Value
+SELECT $__timeInterval(Timestamp) AS time, toString(${family}) AS family, count() AS Value
 FROM otel_logs
-WHERE ${where} AND ${family} IN (SELECT ${family} AS family FROM otel_logs WHERE ${where} GROUP BY family ORDER BY count() DESC LIMIT 8)
+WHERE ${where} AND ${family} IN (SELECT ${family} AS largest FROM otel_logs WHERE ${where} GROUP BY largest ORDER BY count() DESC LIMIT 8)
 GROUP BY time, family
 ORDER BY time, family`),
         }),
@@ -111,7 +112,7 @@ LIMIT 15`),
           width: 12,
           unit: 'none',
           query: rows(`
-SELECT toString(UserId) AS user, count() AS events, uniq(toDate(Timestamp)) AS days, topK(1)(toString(Action))[1] AS most, max(Timestamp) AS last, ${asValue('UserId')} AS user_value
+SELECT toString(UserId) AS user, count() AS events, uniq(toDate(Timestamp)) AS days, toString(topK(1)(Action)[1]) AS most, max(Timestamp) AS last, ${asValue('UserId')} AS user_value
 FROM otel_logs
 WHERE ${where}
 GROUP BY UserId
