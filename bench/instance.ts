@@ -18,6 +18,7 @@ export function environment(dataDir: string): NodeJS.ProcessEnv {
     AGNES_OTLP_PORT: '0',
     AGNES_OTLP_GRPC_PORT: '0',
     AGNES_CLICKHOUSE_PORT: '0',
+    AGNES_HTTP_PORT: '0',
   }
 }
 

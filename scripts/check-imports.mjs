@@ -13,7 +13,17 @@ const rooms = {
   clickhouse: ['config', 'events'],
   'ingest-gateway': ['clickhouse', 'config', 'events', 'instrumentation', 'redaction'],
   grafana: ['clickhouse', 'config', 'events'],
-  cli: ['clickhouse', 'config', 'events', 'grafana', 'ingest-gateway', 'instrumentation', 'redaction'],
+  'feedback-inbox': ['clickhouse', 'config', 'events', 'instrumentation', 'redaction'],
+  cli: [
+    'clickhouse',
+    'config',
+    'events',
+    'feedback-inbox',
+    'grafana',
+    'ingest-gateway',
+    'instrumentation',
+    'redaction',
+  ],
 }
 /** Half a gigabyte: only the engine's child process loads it. */
 const engineOnly = { name: 'chdb', folder: 'clickhouse/src/engine/' }

@@ -1,7 +1,6 @@
 /** Parsers of option values; what they refuse becomes a usage error that says what is taken. */
-import { tenantPattern, tenantRule } from '@agnes/config'
+import { parseDuration, parseTime, tenantPattern, tenantRule } from '@agnes/config'
 import { InvalidArgumentError } from 'commander'
-import { parseDuration, parseTime } from './time.ts'
 
 export function time(text: string): Date {
   const parsed = parseTime(text, new Date())

@@ -6,8 +6,16 @@ import { parseConfig } from '@agnes/config'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { findInstance, writeRunNote } from './instance.ts'
 
-const running = { clickhouseUrl: 'http://127.0.0.1:41001/agnes', otlpUrl: 'http://127.0.0.1:41002' }
-const fromPorts = { clickhouseUrl: 'http://127.0.0.1:8123/agnes', otlpUrl: 'http://127.0.0.1:4318' }
+const running = {
+  clickhouseUrl: 'http://127.0.0.1:41001/agnes',
+  otlpUrl: 'http://127.0.0.1:41002',
+  inboxUrl: 'http://127.0.0.1:41003',
+}
+const fromPorts = {
+  clickhouseUrl: 'http://127.0.0.1:8123/agnes',
+  otlpUrl: 'http://127.0.0.1:4318',
+  inboxUrl: 'http://127.0.0.1:8080',
+}
 let dataDir = ''
 let noteFile = ''
 
@@ -73,6 +81,7 @@ test('without a note host and ports of the configuration say where; IPv6 in brac
   expect(findInstance(config(env))).toEqual({
     clickhouseUrl: 'http://[::1]:8200/agnes',
     otlpUrl: 'http://[::1]:4400',
+    inboxUrl: 'http://[::1]:8080',
   })
 })
 

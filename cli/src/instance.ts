@@ -6,6 +6,8 @@ import { type Config, engineHost, urlHost } from '@agnes/config'
 export interface Instance {
   readonly clickhouseUrl: string
   readonly otlpUrl: string
+  /** Of the inbox and admin pages. */
+  readonly inboxUrl: string
 }
 
 interface RunNote extends Instance {
@@ -18,9 +20,12 @@ interface RunNote extends Instance {
  * Leaves the note; readable by its owner only, because the URL of a server may hold a password.
  * @returns removes it again
  */
-export function writeRunNote(config: Pick<Config, 'dataDir'>, { clickhouseUrl, otlpUrl }: Instance): () => void {
+export function writeRunNote(
+  config: Pick<Config, 'dataDir'>,
+  { clickhouseUrl, otlpUrl, inboxUrl }: Instance,
+): () => void {
   const file = noteFile(config)
-  const note: RunNote = { clickhouseUrl, otlpUrl, pid: process.pid, started: startOf(process.pid) }
+  const note: RunNote = { clickhouseUrl, otlpUrl, inboxUrl, pid: process.pid, started: startOf(process.pid) }
   const temporary = `${file}.${process.pid}`
   rmSync(temporary, { force: true })
   writeFileSync(temporary, `${JSON.stringify(note)}\n`, { mode: 0o600, flag: 'wx' })
@@ -41,6 +46,7 @@ export function findInstance(config: Config): Instance {
       `http://${urlHost(engineHost(config.host))}:${config.clickhousePort}/agnes`,
     otlpUrl:
       note?.otlpUrl ?? `${config.tls === undefined ? 'http' : 'https'}://${urlHost(config.host)}:${config.otlpPort}`,
+    inboxUrl: note?.inboxUrl ?? `http://${urlHost(config.host)}:${config.httpPort}`,
   }
 }
 
@@ -48,10 +54,12 @@ export function findInstance(config: Config): Instance {
 function readRunNote(config: Pick<Config, 'dataDir'>): RunNote | undefined {
   try {
     const note = JSON.parse(readFileSync(noteFile(config), 'utf8')) as Partial<RunNote>
-    const { clickhouseUrl, otlpUrl, pid, started } = note
-    if (typeof clickhouseUrl !== 'string' || typeof otlpUrl !== 'string' || typeof pid !== 'number') return undefined
+    const { clickhouseUrl, otlpUrl, inboxUrl, pid, started } = note
+    if (typeof clickhouseUrl !== 'string' || typeof otlpUrl !== 'string' || typeof inboxUrl !== 'string')
+      return undefined
+    if (typeof pid !== 'number') return undefined
     if (!isAlive(pid) || startOf(pid) !== started) return undefined
-    return { clickhouseUrl, otlpUrl, pid, started }
+    return { clickhouseUrl, otlpUrl, inboxUrl, pid, started }
   } catch {
     return undefined
   }

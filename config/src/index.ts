@@ -15,3 +15,4 @@ export {
   urlHost,
 } from './parse.ts'
 export { type Config, type TlsFiles, type Variable, type VariableName, variables } from './schema.ts'
+export { parseDuration, parseTime } from './time.ts'

@@ -95,6 +95,11 @@ export const variables = {
     description:
       'Certificates (PEM) that sign those of clients: senders without such a certificate are refused (mutual TLS). Needs AGNES_TLS_CERT_FILE.',
   },
+  AGNES_HTTP_PORT: {
+    schema: port,
+    default: '8080',
+    description: 'Port of the inbox: admin pages and their API; 0 picks a free port.',
+  },
   AGNES_CLICKHOUSE_PORT: {
     schema: port,
     default: '8123',
@@ -186,6 +191,7 @@ export interface Config {
   readonly otlpGrpcPort: number
   readonly decodeThreads: number | undefined
   readonly tls: TlsFiles | undefined
+  readonly httpPort: number
   readonly clickhousePort: number
   readonly clickhouseUrl: string | undefined
   readonly clickhouseCluster: string | undefined

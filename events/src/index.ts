@@ -7,6 +7,17 @@ export {
   type FieldDescription,
   fieldsOf,
 } from './catalogue.ts'
+export {
+  answerHeader,
+  excerptBytesOf,
+  type FeedbackBundle,
+  type FeedbackTurn,
+  feedbackBundle,
+  feedbackLimits,
+  joinedLines,
+  previewAnswers,
+  previewHeader,
+} from './feedback.ts'
 export { type AttributeValue, attributesOf, eventNameOf, isOurEvent, violationsOf } from './mapping.ts'
 export {
   actionFamilies,

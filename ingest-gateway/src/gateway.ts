@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { createAgnesClient } from '@agnes/clickhouse'
+import { createAgnesClient, type KeyRing, openKeyRing } from '@agnes/clickhouse'
 import {
   type Config,
   exitCodes,
@@ -16,7 +16,6 @@ import {
 } from '@agnes/config'
 import { createRedaction, loadRules, noRules } from '@agnes/redaction'
 import { createGate, defaultTenant } from './auth/gate.ts'
-import { type KeyRing, openKeyRing } from './auth/key-ring.ts'
 import { createQuotas } from './auth/quota.ts'
 import { createByteBudget } from './byte-budget.ts'
 import { createEventIds } from './event-ids.ts'
@@ -109,7 +108,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     client: createAgnesClient({ url: clickhouseUrl, application: 'agnes-ingest-gateway', requestTimeoutMs: 5_000 }),
     cacheFile: path.join(config.dataDir, 'keys-cache.json'),
     configured: config.keys ?? [],
-    log,
+    log: (line) => log(`gateway: ${line}`),
     ...(options.keysEveryMs === undefined ? {} : { everyMs: options.keysEveryMs }),
   })
   const open = !(options.needsKeys ?? !isLoopback(config.host))

@@ -3,8 +3,8 @@
  * disagree with `/healthz`. At rest the account closes, for one process:
  *   received + recovered = stored + duplicate + rejected + quarantined + in the spool
  */
+import type { KeyRing } from '@agnes/clickhouse'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { KeyRing } from './auth/key-ring.ts'
 import type { Ingest } from './ingest.ts'
 import type { Spool } from './spool/spool.ts'
 import type { Writer } from './writer/writer.ts'

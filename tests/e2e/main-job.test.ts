@@ -198,6 +198,7 @@ test('a second instance on the same data directory is refused in one line', asyn
     AGNES_OTLP_PORT: '0',
     AGNES_OTLP_GRPC_PORT: '0',
     AGNES_CLICKHOUSE_PORT: '0',
+    AGNES_HTTP_PORT: '0',
   })
   expect(code).toBe(1)
   expect(stderr).toMatch(/^agnes: another process already uses .*\n {2}hint: .*\n$/)

@@ -57,6 +57,7 @@ export async function startAgnes(dataDir: string, settings: NodeJS.ProcessEnv = 
     AGNES_OTLP_PORT: '0',
     AGNES_OTLP_GRPC_PORT: '0',
     AGNES_CLICKHOUSE_PORT: '0',
+    AGNES_HTTP_PORT: '0',
   }
   const child = spawn(process.execPath, [command, 'up', '--print-ports', 'json'], {
     cwd: repository,

@@ -9,6 +9,7 @@ export const openGate = createGate({
   quotas: createQuotas({ tenantRates: { recordsPerSecond: 0, bytesPerSecond: 0 }, nowMs: () => 0 }),
   ring: {
     find: () => ({ kind: 'unknown' }),
+    findAgain: () => ({ kind: 'unknown' }),
     has: () => false,
     asked: Promise.resolve(),
     stats: () => ({ keys: 0, ageSeconds: undefined, failure: undefined }),

@@ -1,7 +1,6 @@
-import type { ClickHouseClient, TimelineFilter, TimelineRow } from '@agnes/clickhouse'
+import { type ClickHouseClient, csvLine, type TimelineFilter, type TimelineRow } from '@agnes/clickhouse'
 import { type Command, Option } from 'commander'
 import { withClickHouse } from '../connect.ts'
-import { csvLine } from '../output/csv.ts'
 import { log } from '../output/streams.ts'
 import { renderRow, renderTable, renderTitles, type TableColumn, terminalWidth } from '../output/table.ts'
 import { harmlessJson } from '../output/text.ts'

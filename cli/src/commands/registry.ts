@@ -7,6 +7,7 @@ import { registerDoctor } from './doctor.ts'
 import { registerEngine } from './engine.ts'
 import { registerGateway } from './gateway.ts'
 import { registerHealth } from './health.ts'
+import { registerInbox } from './inbox.ts'
 import { registerKeys } from './keys.ts'
 import { registerMigrate } from './migrate.ts'
 import { registerSpool } from './spool.ts'
@@ -26,6 +27,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerSpool,
   registerEngine,
   registerGateway,
+  registerInbox,
   registerMigrate,
   registerCompletion,
 ]

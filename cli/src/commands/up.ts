@@ -29,7 +29,7 @@ import { type Supervised, supervise } from '../up/supervisor.ts'
 export function registerUp(program: Command): void {
   program
     .command('up')
-    .description('Start engine, migrations and gateway; Ctrl-C stops')
+    .description('Start engine, migrations, gateway and inbox; Ctrl-C stops')
     .addOption(
       new Option('--print-ports <format>', 'when ready, print one line of JSON with the ports taken').choices(['json']),
     )
@@ -39,7 +39,7 @@ export function registerUp(program: Command): void {
 Examples:
   agnes up
   AGNES_DATA_DIR=/var/lib/agnes agnes up
-  AGNES_OTLP_PORT=0 AGNES_OTLP_GRPC_PORT=0 AGNES_CLICKHOUSE_PORT=0 agnes up --print-ports json
+  AGNES_OTLP_PORT=0 AGNES_OTLP_GRPC_PORT=0 AGNES_CLICKHOUSE_PORT=0 AGNES_HTTP_PORT=0 agnes up --print-ports json
   CLICKHOUSE_URL=https://agnes:secret@db.example:8443/agnes agnes up
 `,
     )
@@ -59,6 +59,7 @@ const main = fileURLToPath(new URL('../main.js', import.meta.url))
 /** Secrets a service needs; it is not given the others, which anybody could read in its environment. */
 const secretsOf: Readonly<Record<string, readonly string[]>> = {
   gateway: ['AGNES_KEYS', 'CLICKHOUSE_URL'],
+  inbox: ['AGNES_KEYS', 'CLICKHOUSE_URL'],
   migrate: ['CLICKHOUSE_URL'],
 }
 
@@ -114,7 +115,12 @@ async function up(config: Config, printPorts: boolean): Promise<void> {
 interface Serving extends Instance {
   /** The admin key, where it was created just now. */
   readonly adminKey: string | undefined
-  readonly ports: { readonly otlp: number; readonly otlpGrpc: number; readonly clickhouse?: number }
+  readonly ports: {
+    readonly otlp: number
+    readonly otlpGrpc: number
+    readonly http: number
+    readonly clickhouse?: number
+  }
 }
 
 async function startServices(
@@ -166,14 +172,22 @@ async function startServices(
   stop.throwIfAborted()
 
   const clickhouseUrl = config.clickhouseUrl ?? engine?.url ?? ''
+  // After the gateway, which may refuse to start: a key would have been made then that nobody was shown.
+  const adminKey = await createAdminKey(config, clickhouseUrl, lifecycle)
+  const inbox = await service('inbox', 'inbox', (before) => ({
+    ...found,
+    AGNES_OTLP_PORT: `${gateway.port}`,
+    ...(before === undefined ? {} : { AGNES_HTTP_PORT: `${before.port}` }),
+  }))
   return {
-    // After the gateway, which may refuse to start: a key would have been made then that nobody was shown.
-    adminKey: await createAdminKey(config, clickhouseUrl, lifecycle),
+    adminKey,
     clickhouseUrl,
     otlpUrl: gateway.url,
+    inboxUrl: inbox.url,
     ports: {
       otlp: gateway.port,
       otlpGrpc: gateway.grpcPort ?? 0,
+      http: inbox.port,
       ...(engine === undefined ? {} : { clickhouse: engine.port }),
     },
   }

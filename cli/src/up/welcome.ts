@@ -17,7 +17,7 @@ export interface WelcomeOptions {
 
 /** @param instance with the admin key, where it was created just now */
 export function welcome(
-  { clickhouseUrl, otlpUrl, adminKey }: Instance & { readonly adminKey: string | undefined },
+  { clickhouseUrl, otlpUrl, inboxUrl, adminKey }: Instance & { readonly adminKey: string | undefined },
   { otlpGrpc, needsKey, keyFile }: WelcomeOptions,
 ): string {
   const key = needsKey ? " -H 'Authorization: Bearer <key>'" : ''
@@ -27,6 +27,7 @@ ${paint.bold('Agnes Observability is running.')} Ctrl-C stops it.
   OTLP/HTTP   ${paint.cyan(otlpUrl)}
   OTLP/gRPC   ${paint.cyan(`${new URL(otlpUrl).hostname}:${otlpGrpc}`)}
   ClickHouse  ${paint.cyan(new URL(clickhouseUrl).origin)}
+  Inbox       ${paint.cyan(inboxUrl)}   log in with the admin key
 ${adminKey === undefined ? '' : `\n  Admin key   ${paint.bold(adminKey)}\n              shown this once; kept in ${keyFile}\n`}
 Send a first event${needsKey ? `, with a key of "${typed} keys create --scope ingest"` : ''}:
 

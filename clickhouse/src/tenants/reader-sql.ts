@@ -30,20 +30,38 @@ interface TenantTable {
 export const tenantTables: readonly TenantTable[] = [
   { name: 'otel_logs', column: 'TenantId', sharded: true, readable: true },
   { name: 'api_keys', column: 'tenant', sharded: false, readable: false },
+  { name: 'session_lines', column: 'tenant', sharded: true, readable: true },
+  { name: 'session_files', column: 'tenant', sharded: true, readable: true },
+  { name: 'session_turn_rows', column: 'tenant', sharded: true, readable: true },
+  { name: 'session_summaries', column: 'tenant', sharded: false, readable: true },
+  { name: 'session_scans', column: 'tenant', sharded: false, readable: true },
+  { name: 'session_usage', column: 'tenant', sharded: false, readable: true },
+  { name: 'session_processor_state', column: 'tenant', sharded: false, readable: true },
+  { name: 'session_processor_failures', column: 'tenant', sharded: false, readable: true },
+  { name: 'feedback_reports', column: 'tenant', sharded: false, readable: true },
 ]
 
 /** What a tenant's user may read beside the tables. Whatever is not here is closed to it. */
 export const readableViews: readonly string[] = [
+  'active_users',
   'audit_log',
+  'current_feedback_reports',
+  'current_session_files',
+  'current_session_findings',
   'event_violations',
   'events',
   'exceptions',
   'health_pulse',
   'llm_generations',
   'redactions',
+  'session_findings',
+  'session_gaps',
   'session_processor_runs',
+  'session_turns',
+  'sessions',
   'sync_history',
   'timeline',
+  'usage_daily',
 ]
 
 const profile = 'agnes_reader'

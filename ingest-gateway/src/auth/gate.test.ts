@@ -1,12 +1,11 @@
 /** Who may come in, as clients see it over HTTP and gRPC: with keys of the environment, ClickHouse being away. */
+import { createFailureLimit, keyParameter } from '@agnes/clickhouse'
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { encodeExportLogsRequest } from '../../../tests/support/otlp-reference.ts'
 import { openConnection, type RawAnswer, requestBytes, send } from '../../../tests/support/raw-http.ts'
 import { type SpoolOnlyGateway, startSpoolOnlyGateway } from '../../../tests/support/spool-only-gateway.ts'
-import { createFailureLimit } from './failure-limit.ts'
-import { keyParameter } from './gate.ts'
 
 const secret = (letter: string): string => letter.repeat(40)
 const keys = [

@@ -2,9 +2,8 @@
  * Who may come in and how much of it, judged from the headers alone, before a byte of the body is read. Whether a key is needed goes by the
  * address the gateway binds to, never by the peer's: behind a reverse proxy on this host every peer looks local.
  */
+import { bearerOf, createFailureLimit, type KeyHolder, type KeyRing } from '@agnes/clickhouse'
 import type { Scope } from '@agnes/config'
-import { createFailureLimit } from './failure-limit.ts'
-import type { KeyHolder, KeyRing } from './key-ring.ts'
 import type { Quotas } from './quota.ts'
 
 /** The request is refused for who sent it; `status` is the HTTP status of the answer. The message never has a key in it. */
@@ -81,8 +80,6 @@ const anybody: KeyHolder = {
 const tellEveryMs = 60_000
 /** What a body counts for until it is read, where its length is not declared. */
 const usualBytes = 64 * 1024
-/** No key of ours is longer; more is not even hashed. */
-const longestBearer = 256
 
 export function createGate({ ring, open, quotas, log, nowMs = () => performance.now() }: GateOptions): Gate {
   const failures = createFailureLimit(nowMs)
@@ -165,19 +162,4 @@ export function createGate({ ring, open, quotas, log, nowMs = () => performance.
       if (!open) demand(identify(credentials, address), 'read')
     },
   }
-}
-
-/** The scheme is case-insensitive (RFC 9110, section 11.1). undefined for what is no bearer. */
-function bearerOf(header: string): string | undefined {
-  if (header.length > longestBearer + 16) return undefined
-  return /^bearer +([^\s,]{1,256})$/i.exec(header.trim())?.[1]
-}
-
-const keyParameters = new Set(['api_key', 'apikey', 'key', 'token', 'access_token'])
-
-/** A key in a URL is in every access log on its way. */
-export function keyParameter(target: string): string | undefined {
-  const at = target.indexOf('?')
-  if (at < 0) return undefined
-  return [...new URLSearchParams(target.slice(at + 1)).keys()].find((name) => keyParameters.has(name.toLowerCase()))
 }

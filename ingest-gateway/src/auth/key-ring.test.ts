@@ -250,7 +250,9 @@ describe('tenants', () => {
     const body = record({}, 'the same bytes')
     const [gateway] = gateways as [Gateway]
     for (const tenant of ['acme', 'beta', 'acme']) expect(await post(gateway, texts[tenant] ?? '', { body })).toBe(200)
-    expect(await tenantsOf(['the same bytes'])).toEqual({ 'the same bytes': ['acme', 'beta'] })
+    await expect
+      .poll(() => tenantsOf(['the same bytes']), { timeout: 10_000 })
+      .toEqual({ 'the same bytes': ['acme', 'beta'] })
   })
 
   test("P22: nothing a client sends makes an event another tenant's", async () => {

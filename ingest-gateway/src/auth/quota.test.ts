@@ -2,6 +2,7 @@
 import diagnostics from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
+import type { KeyHolder } from '@agnes/clickhouse'
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js'
 import fc from 'fast-check'
 import protobuf from 'protobufjs'
@@ -13,7 +14,6 @@ import {
   type SpoolOnlyOptions,
   startSpoolOnlyGateway,
 } from '../../../tests/support/spool-only-gateway.ts'
-import type { KeyHolder } from './key-ring.ts'
 import { createQuotas } from './quota.ts'
 
 const keys = ['noisy', 'quiet', 'other'].map((name) => ({

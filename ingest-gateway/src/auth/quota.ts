@@ -4,7 +4,7 @@
  * decode it in order to refuse it would cost more than to take it. So on average nobody gets more than the rate, and a
  * request that is larger than a whole second's worth gets in too.
  */
-import type { KeyHolder } from './key-ring.ts'
+import type { KeyHolder } from '@agnes/clickhouse'
 
 /** 0 = no limit. */
 export interface Rates {

@@ -1,8 +1,9 @@
 /** The gateway's HTTP listener: parse, call, answer. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { keyParameter } from '@agnes/clickhouse'
 import { bindPort, type Log } from '@agnes/config'
-import { type Admission, type Gate, keyParameter, RefusedError } from '../auth/gate.ts'
+import { type Admission, type Gate, RefusedError } from '../auth/gate.ts'
 import { BusyError, type ByteBudget } from '../byte-budget.ts'
 import type { Ingest } from '../ingest.ts'
 import type { Metrics, RefusalReason } from '../metrics.ts'

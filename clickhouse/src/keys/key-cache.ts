@@ -1,8 +1,8 @@
 /** The list of keys as it was last read, on disk: hashes and rights, no secrets. */
 import { readFileSync } from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
-import type { ApiKey } from '@agnes/clickhouse'
 import { isScope } from '@agnes/config'
+import type { ApiKey } from './api-keys.ts'
 
 export interface KeyCache {
   readonly keys: readonly ApiKey[]

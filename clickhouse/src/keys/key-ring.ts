@@ -1,12 +1,14 @@
 /**
- * The keys this gateway knows: those of the environment, and those of ClickHouse, which it asks again and again
+ * The keys a service knows: those of the environment, and those of ClickHouse, which it asks again and again
  * so that a new key works and a revoked one stops within seconds, on every machine. The last answer (hashes, never
- * secrets) is kept beside the spool: a gateway that starts while ClickHouse is away knows its clients all the same.
+ * secrets) is kept in the data directory: a service that starts while ClickHouse is away knows its clients all the same.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
-import { type ApiKey, type ClickHouseClient, fetchLiveKeys, parseKeyText } from '@agnes/clickhouse'
 import type { ConfiguredKey, Scope } from '@agnes/config'
+import type { ClickHouseClient } from '@clickhouse/client'
+import { type ApiKey, fetchLiveKeys } from './api-keys.ts'
 import { readKeyCache, writeKeyCache } from './key-cache.ts'
+import { parseKeyText } from './key-text.ts'
 
 /** Whom a key stands for. */
 export interface KeyHolder {
@@ -20,7 +22,12 @@ export interface KeyHolder {
 }
 
 export type Found =
-  | { readonly kind: 'valid'; readonly holder: KeyHolder }
+  | {
+      readonly kind: 'valid'
+      readonly holder: KeyHolder
+      /** SHA-256 of the secret that was right, hex. */
+      readonly secretHash: string
+    }
   /** The secret was right, but its time is over. */
   | { readonly kind: 'expired' }
   | { readonly kind: 'unknown' }
@@ -38,6 +45,11 @@ export interface KeyRingStats {
 export interface KeyRing {
   /** @param bearer what stands behind `Bearer` */
   find(bearer: string): Found
+  /**
+   * The key with this id, for a session that was opened with it earlier: while the secret of then still opens it.
+   * @param isSecret whether this is the SHA-256, hex, of the secret of then
+   */
+  findAgain(keyId: string, isSecret: (secretHash: string) => boolean): Found
   /** Whether a key that names this scope is known. */
   has(scope: Scope): boolean
   /** Resolves when ClickHouse was asked once, with or without an answer. */
@@ -86,7 +98,7 @@ export function openKeyRing({ client, cacheFile, configured, everyMs = defaultEv
       const keys = await fetchLiveKeys(client)
       listed = byId(keys)
       readAtMs = Date.now()
-      if (failures >= tellAfter) log(`gateway: keys are read from ClickHouse again (${keys.length})`)
+      if (failures >= tellAfter) log(`keys are read from ClickHouse again (${keys.length})`)
       failures = 0
       failure = undefined
       await keep(keys, readAtMs).catch(onKeepFailure)
@@ -95,7 +107,7 @@ export function openKeyRing({ client, cacheFile, configured, everyMs = defaultEv
       failure = (error as Error).message.split('\n', 1)[0] ?? ''
       if (failures !== tellAfter || stopped) return
       const known = readAtMs === undefined ? 'none is known yet' : `going on with the ${listed.size} known ones`
-      log(`gateway: cannot read the keys (${failure}): ${known}`)
+      log(`cannot read the keys (${failure}): ${known}`)
     }
   }
 
@@ -109,7 +121,7 @@ export function openKeyRing({ client, cacheFile, configured, everyMs = defaultEv
 
   /** The list counts all the same; only a start without ClickHouse would miss it. */
   function onKeepFailure(error: unknown): void {
-    if (!cacheFailing) log(`gateway: cannot write ${cacheFile}: ${(error as Error).message}`)
+    if (!cacheFailing) log(`cannot write ${cacheFile}: ${(error as Error).message}`)
     cacheFailing = true
   }
 
@@ -127,15 +139,27 @@ export function openKeyRing({ client, cacheFile, configured, everyMs = defaultEv
     let holder: KeyHolder | undefined
     // All of them, whichever fits: how long it takes tells nothing.
     for (const one of fixed) if (timingSafeEqual(one.digest, digest)) holder = one.holder
-    if (holder !== undefined) return { kind: 'valid', holder }
+    if (holder !== undefined) return { kind: 'valid', holder, secretHash: digest.toString('hex') }
     const text = parseKeyText(bearer)
     if (text === undefined) return { kind: 'unknown' }
     if (readAtMs === undefined) return { kind: 'undecided' }
-    return judge(listed.get(text.id), sha256(text.secret), Date.now())
+    const secret = sha256(text.secret)
+    return judge(listed.get(text.id), (hash) => sameHash(hash, secret), Date.now())
+  }
+
+  function findAgain(keyId: string, isSecret: (secretHash: string) => boolean): Found {
+    for (const { holder, digest } of fixed) {
+      const secretHash = digest.toString('hex')
+      if (holder.keyId === keyId && isSecret(secretHash)) return { kind: 'valid', holder, secretHash }
+    }
+    if (keyId.startsWith(configuredPrefix)) return { kind: 'unknown' }
+    if (readAtMs === undefined) return { kind: 'undecided' }
+    return judge(listed.get(keyId), isSecret, Date.now())
   }
 
   return {
     find,
+    findAgain,
     has: (scope) =>
       fixed.some(({ holder }) => holder.scopes.includes(scope)) ||
       [...listed.values()].some((key) => key.scopes.includes(scope) && isLive(key, Date.now())),
@@ -155,19 +179,21 @@ export function openKeyRing({ client, cacheFile, configured, everyMs = defaultEv
 }
 
 /** The secret is compared first, with something of the same length where there is no such key. */
-function judge(key: ApiKey | undefined, digest: Buffer, nowMs: number): Found {
+function judge(key: ApiKey | undefined, isSecret: (secretHash: string) => boolean, nowMs: number): Found {
   const hashes = [
     { hash: key?.secretHash ?? noHash, untilMs: Number.POSITIVE_INFINITY },
     ...(key?.formerSecrets ?? []).map(({ hash, validUntil }) => ({ hash, untilMs: validUntil.getTime() })),
   ]
-  let untilMs: number | undefined
-  for (const one of hashes) {
-    const expected = Buffer.from(one.hash, 'hex')
-    if (expected.length === digest.length && timingSafeEqual(expected, digest)) untilMs = one.untilMs
-  }
-  if (key === undefined || untilMs === undefined || key.revokedAt !== undefined) return { kind: 'unknown' }
-  if (untilMs <= nowMs || !isLive(key, nowMs)) return { kind: 'expired' }
-  return { kind: 'valid', holder: holderOf(key) }
+  let found: (typeof hashes)[number] | undefined
+  for (const one of hashes) if (isSecret(one.hash)) found = one
+  if (key === undefined || found === undefined || key.revokedAt !== undefined) return { kind: 'unknown' }
+  if (found.untilMs <= nowMs || !isLive(key, nowMs)) return { kind: 'expired' }
+  return { kind: 'valid', holder: holderOf(key), secretHash: found.hash }
+}
+
+function sameHash(hash: string, digest: Buffer): boolean {
+  const expected = Buffer.from(hash, 'hex')
+  return expected.length === digest.length && timingSafeEqual(expected, digest)
 }
 
 function isLive({ expiresAt, revokedAt }: ApiKey, nowMs: number): boolean {
@@ -181,13 +207,16 @@ function holderOf({ id, tenant, scopes, recordsPerSecond, bytesPerSecond }: ApiK
   return { keyId: id, tenant, scopes, recordsPerSecond, bytesPerSecond }
 }
 
+/** No id of ClickHouse's has a colon. */
+const configuredPrefix = 'env:'
+
 interface Fixed {
   readonly digest: Buffer
   readonly holder: KeyHolder
 }
 
 function holderOfConfigured({ name, tenant, scopes, secret }: ConfiguredKey): Fixed {
-  const holder = { keyId: `env:${name}`, tenant, scopes, recordsPerSecond: 0, bytesPerSecond: 0 }
+  const holder = { keyId: `${configuredPrefix}${name}`, tenant, scopes, recordsPerSecond: 0, bytesPerSecond: 0 }
   return { digest: sha256(secret), holder }
 }
 
