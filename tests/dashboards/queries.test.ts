@@ -12,7 +12,7 @@ import {
   type VariableValues,
 } from '@agnes/grafana'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { dayBefore, hostileNames, insertWeek, now } from '../support/dashboard-data.ts'
+import { dayBefore, hostileNames, insertSessionsAndFeedback, insertWeek, now } from '../support/dashboard-data.ts'
 import { startTestEngine, type TestEngine } from '../support/engine.ts'
 import { type Answer, connectPlugin, type Plugin } from '../support/grafana-plugin.ts'
 import { problemsWithShape } from './shape.ts'
@@ -26,6 +26,7 @@ beforeAll(async () => {
   engine = await startTestEngine()
   await migrate(engine.client)
   await insertWeek(engine.client)
+  await insertSessionsAndFeedback(engine.client)
   plugin = await connectPlugin(engine.url)
   const { columns } = await plugin.query(
     expandMacros('SELECT count() AS n FROM otel_logs WHERE $__timeFilter_ms(Timestamp)', day()),

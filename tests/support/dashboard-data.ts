@@ -35,6 +35,127 @@ export async function insertWeek(client: ClickHouseClient, days = 7): Promise<vo
   })
 }
 
+/** Transcripts, what processors made of them, and reports: as their own code would have stored them. */
+export async function insertSessionsAndFeedback(client: ClickHouseClient): Promise<void> {
+  const insert = (table: string, values: readonly Row[]): Promise<unknown> =>
+    client.insert({
+      table,
+      values: [...values],
+      format: 'JSONEachRow',
+      clickhouse_settings: { date_time_input_format: 'best_effort' },
+    })
+  const files = Array.from({ length: 30 }, (_, n) => {
+    const at = new Date(now.getTime() - n * 5 * 3_600_000 - 600_000).toISOString()
+    const user_name = ['anna', 'boris', "o'brien"][n % 3] as string
+    return { n, at, key: { tenant: 'default', user_name, session_file: `session-${n}`, version: 'main' } }
+  })
+  await insert(
+    'session_files',
+    files.map(({ key, at, n }) => ({
+      ...key,
+      lines: 40 + n,
+      bytes: 9_000,
+      file_hash: `hash-${n}`,
+      first_received_at: at,
+      received_at: at,
+      source: 'upload',
+    })),
+  )
+  await insert(
+    'session_summaries',
+    files.slice(2).map(({ key, at, n }) => ({
+      ...key,
+      rank: '1',
+      file_hash: `hash-${n}`,
+      lines: 40 + n,
+      turns: 30,
+      errors: n % 5,
+      compactions: n % 2,
+      active_minutes: 12,
+      cost_usd_micros: 90_000 * n,
+      title: 'Why is revenue of last week lower?',
+      first_received_at: at,
+      processed_at: at,
+    })),
+  )
+  await insert(
+    'session_scans',
+    files.slice(2).map(({ key, at, n }) => {
+      const types = ['tool_error', 'loop', 'permission_denied', 'api_error'].slice(0, n % 5)
+      const same = (value: unknown): unknown[] => types.map(() => value)
+      return {
+        ...key,
+        rank: '1',
+        file_hash: `hash-${n}`,
+        lines: 40 + n,
+        scan_id: '0193f0a0-0000-7000-8000-000000000001',
+        scanned_at: at,
+        'findings.finding_id': types.map((type) => `${n}-${type}`),
+        'findings.type': types,
+        'findings.class': same('shell_exit'),
+        'findings.severity': types.map((type) => (type === 'loop' ? 'info' : 'warning')),
+        'findings.session_id': same(`id-${n}`),
+        'findings.turn_index': same(7),
+        'findings.line': same(9),
+        'findings.uuid': same(''),
+        'findings.tool_use_id': same(''),
+        'findings.tool_name': same('Bash'),
+        'findings.occurred_at': same(at),
+        'findings.excerpt': same('exit code 1'),
+        'findings.rule': same('shell-exit'),
+        'findings.rule_version': same(1),
+        'findings.advice': same('Give it the path of the project.'),
+      }
+    }),
+  )
+  await insert(
+    'session_usage',
+    [0, 1, 2].flatMap((daysAgo) =>
+      ['anna', 'boris'].map((user_name) => ({
+        tenant: 'default',
+        user_name,
+        day: daysBefore(now, daysAgo).toISOString().slice(0, 10),
+        rank: '1',
+        computed_at: now.toISOString(),
+        'slices.dimension': ['total', 'tool'],
+        'slices.name': ['', 'Bash'],
+        ...Object.fromEntries(
+          [
+            'sessions',
+            'turns',
+            'prompts',
+            'messages',
+            'tool_calls',
+            'input_tokens',
+            'output_tokens',
+            'cache_read_tokens',
+            'cache_creation_tokens',
+            'errors',
+            'active_minutes',
+          ].map((name) => [`slices.${name}`, [5, 5]]),
+        ),
+      })),
+    ),
+  )
+  await insert(
+    'feedback_reports',
+    ['open', 'open', 'triaged', 'resolved', 'wontfix'].map((status, n) => ({
+      tenant: 'default',
+      id: `fb-${n}`,
+      version: 1,
+      created_at: new Date(now.getTime() - (n * 5 + 3) * 3_600_000).toISOString(),
+      reporter_user: n % 2 === 0 ? 'anna' : "x\\' OR 1=1 --",
+      message: 'The query tool says "permission denied" since this morning',
+      cause_key: n < 3 ? 'one cause' : '',
+      cause_tool: 'mcp__agnes__query',
+      cause_text: 'permission denied for table N',
+      status,
+      tags: ['query'],
+      ...(n > 2 ? { resolved_at: now.toISOString(), resolved_by: 'chloe', resolution: 'granted' } : {}),
+    })),
+  )
+}
+
 function demo(days: number): Row[] {
   const rows: Row[] = []
   const recorder = createRecorder({ emit: (record) => rows.push(rowOf(record)), enabled: () => true })

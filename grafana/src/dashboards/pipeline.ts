@@ -214,7 +214,7 @@ ORDER BY time, processor`),
           title: 'What happened to our own services?',
           description:
             'Life cycle of engine, gateway and the others (agnes.system, without heartbeats). A crash or restart here explains a gap above; its message says why.',
-          width: 14,
+          width: 12,
           unit: 'none',
           query: rows(`
 SELECT Timestamp AS time, Resource AS component, replaceOne(toString(Action), 'system.', '') AS event, Message AS message, toString(ResultClass) AS result, EventId AS id
@@ -230,9 +230,26 @@ LIMIT 100`),
           ],
         }),
         ranking({
+          title: 'How full are the disks?',
+          description:
+            'Share of each disk of ClickHouse that is used, now (system.disks). Over 90 % is red: let retention drop old days, or give it more room; a full disk stops inserts.',
+          width: 4,
+          unit: 'percentunit',
+          decimals: 0,
+          min: 0,
+          max: 1,
+          query: rows(`
+SELECT name AS disk, 1 - free_space / total_space AS used
+FROM system.disks
+WHERE total_space > 0
+ORDER BY used DESC
+LIMIT 12`),
+          thresholds: higherIsWorse(0.8, 0.9),
+        }),
+        ranking({
           title: 'Which errors did nobody handle?',
           description: 'Events agnes.exception by type and service. Click one for the events; each has its stack.',
-          width: 10,
+          width: 8,
           unit: 'short',
           noValue: 'none',
           query: rows(`

@@ -3,11 +3,13 @@ import type { Dashboard } from '../model/grafana.ts'
 import { agentRuns } from './agents.ts'
 import { changes } from './changes.ts'
 import { claudeCode } from './claude-code.ts'
+import { feedback } from './feedback.ts'
 import { home } from './home.ts'
 import { integrity } from './integrity.ts'
 import { llm } from './llm.ts'
 import { pipeline } from './pipeline.ts'
 import { queries } from './queries.ts'
+import { sessions } from './sessions.ts'
 import { sync } from './sync.ts'
 import { timeline } from './timeline.ts'
 import { usage } from './usage.ts'
@@ -17,6 +19,8 @@ export const dashboards: readonly Dashboard[] = [
   timeline,
   sync,
   changes,
+  sessions,
+  feedback,
   agentRuns,
   llm,
   usage,
