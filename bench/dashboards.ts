@@ -35,7 +35,7 @@ export async function benchDashboards(): Promise<void> {
             await ask(instance.client, week)
             times.push(performance.now() - start)
           }
-          read = Math.max(read, await ask(instance.client, expanded(dashboard, rawSql, now, 1)))
+          read = Math.max(read, await estimated(instance.client, expanded(dashboard, rawSql, now, 1)))
         }
         if (times.length === 0) continue
         const p95 = quantile(times, 0.95)
@@ -75,12 +75,15 @@ function expanded(dashboard: Dashboard, sql: string, to: Date, rangeDays: number
   return expandMacros(interpolate(sql, values), { from, to, intervalMs: rangeDays * 900_000 })
 }
 
-/** @returns rows read */
-async function ask(client: ClickHouseClient, query: string): Promise<number> {
-  const result = await client.query({ query, format: 'JSON' })
-  await result.text()
-  const summary = JSON.parse(String(result.response_headers['x-clickhouse-summary'] ?? '{}')) as { read_rows?: string }
-  return Number(summary.read_rows ?? 0)
+async function ask(client: ClickHouseClient, query: string): Promise<void> {
+  await (await client.query({ query, format: 'JSONCompactEachRow' })).text()
+}
+
+/** Rows of `otel_logs` that the index leaves to be read: the embedded engine itself counts those of the result. */
+async function estimated(client: ClickHouseClient, query: string): Promise<number> {
+  const result = await client.query({ query: `EXPLAIN ESTIMATE ${query}`, format: 'JSONEachRow' })
+  const tables = await result.json<{ table: string; rows: string }>()
+  return tables.reduce((sum, { table, rows: read }) => sum + (table === 'otel_logs' ? Number(read) : 0), 0)
 }
 
 async function fill(client: ClickHouseClient): Promise<void> {

@@ -280,10 +280,8 @@ test('the disks are read, and one that is 95 % full would fire until it is down 
     expect(value).toBeLessThanOrEqual(1)
     expect(labels.disk).not.toBe('')
   }
-  const states = [0.95, 0.88, 0.84, 0.88].reduce<boolean[]>(
-    (before, value) => [...before, breaches(rule.condition, value, before.at(-1))],
-    [],
-  )
+  const states: boolean[] = []
+  for (const value of [0.95, 0.88, 0.84, 0.88]) states.push(breaches(rule.condition, value, states.at(-1)))
   expect(states).toEqual([true, true, false, false])
 })
 

@@ -2,15 +2,13 @@
  * Grafana's ClickHouse plugin as the engine sees it: clickhouse-go in HTTP mode. It says hello, pings, and sends each
  * query as the plugin's backend does; answers come as Native blocks, gzipped.
  */
-import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
+import { request as httpRequest } from 'node:http'
 import { gunzipSync } from 'node:zlib'
 import { type NativeColumn, readNative } from './native.ts'
 
 export interface Answer {
   readonly columns: readonly NativeColumn[]
   readonly rows: number
-  /** Rows that ClickHouse read for it. */
-  readonly readRows: number
 }
 
 export interface Plugin {
@@ -29,34 +27,32 @@ export async function connectPlugin(engineUrl: string): Promise<Plugin> {
   const database = url.pathname.slice(1)
   url.pathname = '/'
 
-  async function ask(sql: string, seconds: number): Promise<{ body: Buffer; headers: IncomingHttpHeaders }> {
+  async function ask(sql: string, seconds: number): Promise<Buffer> {
     url.search = new URLSearchParams({
       database,
       default_format: 'Native',
       client_protocol_version: String(driverRevision),
       max_execution_time: String(seconds),
     }).toString()
-    const { status, headers, body } = await post(url, sql)
+    const { status, body } = await post(url, sql)
     if (status !== 200) throw new Error(body.toString('utf8'))
-    return { body, headers }
+    return body
   }
 
-  const hello = (await ask('SELECT displayName(), version(), revision(), timezone()', 14)).body
+  const hello = await ask('SELECT displayName(), version(), revision(), timezone()', 14)
   const [name, version, timezone] = readHello(hello)
-  const ping = readNative((await ask('SELECT 1', 14)).body)
+  const ping = readNative(await ask('SELECT 1', 14))
   if (ping[0]?.name !== '1') throw new Error('SELECT 1 must answer one column named 1')
   return {
     server: { name, version, timezone },
     async query(sql) {
-      const { body, headers } = await ask(sql, 64)
-      const columns = readNative(body)
-      const summary = JSON.parse(String(headers['x-clickhouse-summary'] ?? '{}')) as { read_rows?: string }
-      return { columns, rows: columns[0]?.values.length ?? 0, readRows: Number(summary.read_rows ?? Number.NaN) }
+      const columns = readNative(await ask(sql, 64))
+      return { columns, rows: columns[0]?.values.length ?? 0 }
     },
   }
 }
 
-function post(url: URL, sql: string): Promise<{ status: number; headers: IncomingHttpHeaders; body: Buffer }> {
+function post(url: URL, sql: string): Promise<{ status: number; body: Buffer }> {
   return new Promise((resolve, reject) => {
     const request = httpRequest(
       url,
@@ -75,7 +71,7 @@ function post(url: URL, sql: string): Promise<{ status: number; headers: Incomin
         response.on('end', () => {
           const received = Buffer.concat(chunks)
           const body = response.headers['content-encoding'] === 'gzip' ? gunzipSync(received) : received
-          resolve({ status: response.statusCode ?? 0, headers: response.headers, body })
+          resolve({ status: response.statusCode ?? 0, body })
         })
       },
     )

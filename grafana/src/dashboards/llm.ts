@@ -159,18 +159,22 @@ ORDER BY time`),
         timeseries({
           title: 'How many calls, and how many failed?',
           description:
-            'Calls per interval by result as it was written. Failures beside success are errors of the provider or refused requests.',
+            'Calls per interval that were answered or failed. Failures are errors of the provider or refused requests; those of Claude Code stand on its own page.',
           width: 12,
           unit: 'short',
           decimals: 0,
           style: 'bars',
           stacked: true,
           query: series(`
-SELECT ${time} AS time, multiIf(startsWith(result, 'error') OR result = 'failed', 'error', result = '', 'none', 'success') AS result_group, count() AS Value
+SELECT ${time} AS time, if(startsWith(result, 'error') OR result = 'failed', 'failed', 'answered') AS outcome, count() AS Value
 FROM llm_generations
 WHERE ${where}
-GROUP BY time, result_group
-ORDER BY time, result_group`),
+GROUP BY time, outcome
+ORDER BY time, outcome`),
+          overrides: [
+            column('answered', { color: { mode: 'fixed', fixedColor: 'green' } }),
+            column('failed', { color: { mode: 'fixed', fixedColor: 'red' } }),
+          ],
         }),
       ],
     },

@@ -92,7 +92,7 @@ export const pipeline = dashboard({
           style: 'bars',
           stacked: true,
           query: series(`
-SELECT ${interval} AS time, toString(ServiceName) AS service, count() AS Value
+SELECT ${interval} AS time, if(ServiceName = '', 'not said', toString(ServiceName)) AS service, count() AS Value
 FROM otel_logs
 WHERE ${inRange} AND ServiceName IN (SELECT ServiceName FROM otel_logs WHERE ${inRange} GROUP BY ServiceName ORDER BY count() DESC LIMIT 10)
 GROUP BY time, service
@@ -139,7 +139,6 @@ ORDER BY time`),
             "Growth of the gateways' own counters. Received and stored must meet; duplicates are retries of clients that were recognised, many of them mean timeouts on the way.",
           width: 8,
           unit: 'short',
-          style: 'bars',
           query: series(growth(['received', 'stored', 'duplicate'])),
           overrides: ['received', 'stored', 'duplicate'].map((name) => column(`${name}_grown`, { displayName: name })),
         }),
