@@ -61,19 +61,19 @@ async function pageOf(dashboard) {
     const column = (pageWidth - gap) / 24
     const size = { width: w * column - gap, height: h * (unit + gap) - gap }
     const style = `left:${gap + x * column}px;top:${y * (unit + gap)}px;width:${size.width}px;height:${size.height}px`
-    if (panel.type === 'row') boxes.push(`<h2 style="${style}">⌄ ${escape(panel.title)}</h2>`)
+    if (panel.type === 'row') boxes.push(`<h2 style="${style}">⌄ ${html(panel.title)}</h2>`)
     else
       boxes.push(
-        `<section style="${style}"><h3>${escape(panel.title)}</h3><div class="body">${await bodyOf(dashboard, panel, size)}</div></section>`,
+        `<section style="${style}"><h3>${html(panel.title)}</h3><div class="body">${await bodyOf(dashboard, panel, size)}</div></section>`,
       )
   }
   const variables = dashboard.templating.list
     .filter(({ hide }) => hide === 0)
     .map(
       ({ label, current }) =>
-        `<span class="variable"><b>${escape(label)}</b> ${escape([current?.text ?? 'Agnes'].flat().join(', '))}</span>`,
+        `<span class="variable"><b>${html(label)}</b> ${html([current?.text ?? 'Agnes'].flat().join(', '))}</span>`,
     )
-  return `<!doctype html><meta charset="utf-8"><title>${escape(dashboard.title)}</title><style>
+  return `<!doctype html><meta charset="utf-8"><title>${html(dashboard.title)}</title><style>
 body{margin:0;background:#111217;color:#ccccdc;font:13px Inter,Roboto,"DejaVu Sans",sans-serif;width:${pageWidth}px}
 header{padding:12px 16px;display:flex;gap:14px;align-items:center}h1{font-size:19px;margin:0 12px 0 0;font-weight:500}
 .variable{background:#1c1e24;border:1px solid #2d2f36;border-radius:3px;padding:4px 8px}.variable b{color:#6e9fff;font-weight:500}
@@ -83,13 +83,13 @@ table{border-collapse:collapse;width:100%}th{text-align:left;color:#8e8e9c;font-
 .tiles{display:flex;gap:6px;height:100%}.tile{flex:1;border-radius:3px;padding:6px 12px;position:relative;overflow:hidden;display:flex;flex-direction:column;justify-content:center;min-width:0}.tile .name{font-size:12px;opacity:.9}.tile .value{font-weight:600;line-height:1.15;overflow-wrap:break-word}
 .bar{display:grid;grid-template-columns:38% 1fr 90px;gap:8px;align-items:center;margin:4px 0}.bar .track{background:#22252b;height:16px}.bar .fill{height:16px}.bar .label{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .legend{position:absolute;bottom:0;left:4px;font-size:11px;color:#a5a5b4;white-space:nowrap}.legend i{display:inline-block;width:12px;height:4px;margin:0 5px 2px 10px}.none{display:flex;height:100%;align-items:center;justify-content:center;color:#8e8e9c}
-</style><header><h1>${escape(dashboard.title)}</h1>${variables.join('')}<span class="variable">${escape(dashboard.time.from)} to now</span></header><main>${boxes.join('\n')}</main>`
+</style><header><h1>${html(dashboard.title)}</h1>${variables.join('')}<span class="variable">${html(dashboard.time.from)} to now</span></header><main>${boxes.join('\n')}</main>`
 }
 
 async function bodyOf(dashboard, panel, size) {
   if (panel.targets === undefined) return '<div class="none">asked of Grafana itself</div>'
   const { columns, rows } = await answer(dashboard, panel)
-  if (rows.length === 0) return `<div class="none">${escape(panel.fieldConfig.defaults.noValue ?? 'No data')}</div>`
+  if (rows.length === 0) return `<div class="none">${html(panel.fieldConfig.defaults.noValue ?? 'No data')}</div>`
   const fields = columns.filter(({ name }) => setting(panel, name, 'custom.hideFrom') === undefined)
   const view = { panel, fields, rows, width: size.width - 18, height: size.height - 38 }
   const draw = {
@@ -211,13 +211,13 @@ function tiles({ panel, fields, rows, height }) {
       const text = shown(panel, name, row[index])
       const background = panel.options.colorMode === 'background' ? colorOf(panel, name, row[index]) : 'transparent'
       const size = Math.min(height * 0.42, text.length > 12 ? 19 : 30)
-      return `<div class="tile" style="background:${background}"><div class="name">${escape(fields.length > 1 ? name : '')}</div><div class="value" style="font-size:${size}px">${escape(text)}</div></div>`
+      return `<div class="tile" style="background:${background}"><div class="name">${html(fields.length > 1 ? name : '')}</div><div class="value" style="font-size:${size}px">${html(text)}</div></div>`
     })
     .join('')}</div>`
 }
 
 function tableOf({ panel, fields, rows, height }) {
-  const head = fields.map(({ name }) => `<th>${escape(setting(panel, name, 'displayName') ?? name)}</th>`).join('')
+  const head = fields.map(({ name }) => `<th>${html(setting(panel, name, 'displayName') ?? name)}</th>`).join('')
   const most = Object.fromEntries(
     fields.map(({ name, index }) => [name, Math.max(...rows.map((row) => Number(row[index]) || 0))]),
   )
@@ -238,7 +238,7 @@ function tableOf({ panel, fields, rows, height }) {
               ? `color:${color}`
               : ''
       const link = setting(panel, name, 'links') ? 'link' : ''
-      return `<td class="${kind === 'number' ? 'number' : ''} ${link} ${cell?.wrapText ? 'wrap' : ''}" style="${style}">${escape(kind === 'time' ? String(value).slice(0, 19) : shown(panel, name, value))}</td>`
+      return `<td class="${kind === 'number' ? 'number' : ''} ${link} ${cell?.wrapText ? 'wrap' : ''}" style="${style}">${html(kind === 'time' ? String(value).slice(0, 19) : shown(panel, name, value))}</td>`
     })
     return `<tr>${cells.join('')}</tr>`
   })
@@ -256,7 +256,7 @@ function bars({ panel, fields, rows }) {
         panel.fieldConfig.defaults.color.mode === 'thresholds'
           ? colorOf(panel, value.name, row[value.index])
           : `hsl(${220 + share * 60} 60% 58%)`
-      return `<div class="bar"><span class="label">${escape(row[label.index])}</span><span class="track"><span class="fill" style="display:block;width:${share * 100}%;background:${color}"></span></span><span>${shown(panel, value.name, row[value.index])}</span></div>`
+      return `<div class="bar"><span class="label">${html(row[label.index])}</span><span class="track"><span class="fill" style="display:block;width:${share * 100}%;background:${color}"></span></span><span>${shown(panel, value.name, row[value.index])}</span></div>`
     })
     .join('')
 }
@@ -334,8 +334,7 @@ function graph(view) {
     }
   }
   const legend = lines.map(
-    ({ name }, i) =>
-      `<i style="background:${color(name, i)}"></i>${escape(setting(panel, name, 'displayName') ?? name)}`,
+    ({ name }, i) => `<i style="background:${color(name, i)}"></i>${html(setting(panel, name, 'displayName') ?? name)}`,
   )
   return `<svg width="${width}" height="${height - 18}" font-size="11" fill="#8e8e9c">${shapes.join('')}</svg><div class="legend">${legend.join('')}</div>`
 }
@@ -349,7 +348,7 @@ function states(view) {
   const x = (at) => left + ((at - first) / (last - first)) * (width - left)
   const space = panel.type === 'status-history' ? 1 : 0
   const shapes = lines.flatMap(({ name, points }, i) => [
-    `<text x="${left - 8}" y="${(i + 0.5) * rowHeight + 4}" text-anchor="end">${escape(name.slice(0, 22))}</text>`,
+    `<text x="${left - 8}" y="${(i + 0.5) * rowHeight + 4}" text-anchor="end">${html(name.slice(0, 22))}</text>`,
     ...points.map(
       ([at, value]) =>
         `<rect x="${x(at)}" y="${i * rowHeight + 2}" width="${Math.max(1, x(at + step) - x(at) - space)}" height="${rowHeight - 4}" fill="${colorOf(panel, name, value)}" fill-opacity=".85"/>`,
@@ -364,6 +363,6 @@ function states(view) {
   return `<svg width="${width}" height="${height}" font-size="11" fill="#8e8e9c">${shapes.join('')}</svg>`
 }
 
-function escape(text) {
+function html(text) {
   return String(text).replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
 }

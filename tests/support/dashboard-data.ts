@@ -353,6 +353,13 @@ function oddities(): Row[] {
       'agnes.result': 'success',
       'agnes.resource': 'stream:audit',
     }),
+    // From a laptop that was offline.
+    row(
+      at(600),
+      'agnes.audit',
+      { 'agnes.action': 'query.local', 'user.id': 'greta' },
+      { ReceivedAt: at(20).toISOString() },
+    ),
     row(at(35), '', { plain: 'line' }, { Body: 'a plain line of a log' }),
   )
   return rows

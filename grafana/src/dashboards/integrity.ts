@@ -160,6 +160,7 @@ SELECT toString(ServiceName) AS service, countIf(ReceivedAt > Timestamp + INTERV
 FROM otel_logs
 WHERE ${inRange}
 GROUP BY ServiceName
+HAVING late + early > 0
 ORDER BY late + early DESC
 LIMIT 50`),
           overrides: [column('most', { unit: 's', displayName: 'latest by' })],

@@ -16,11 +16,6 @@ export function rows(rawSql: string, refId = 'A'): Target {
   return target(refId, 'table', 1, rawSql)
 }
 
-/** Lines of a log: columns timestamp, body, level, and labels. */
-export function logLines(rawSql: string, refId = 'A'): Target {
-  return target(refId, 'logs', 2, rawSql)
-}
-
 function target(refId: string, queryType: Target['queryType'], format: Target['format'], rawSql: string): Target {
   return { refId, datasource, pluginVersion, editorType: 'sql', queryType, format, rawSql: rawSql.trim() }
 }
