@@ -57,8 +57,7 @@ go where the organisation's own policies send them.
 
 Examples:
   agnes grafana provision --dir /etc/grafana/provisioning --datasource-url http://grafana@127.0.0.1:8123/agnes
-  agnes grafana provision --dir ./provisioning --datasource-url https://reader:secret@db.example.org:8443/agnes \\
-    --inbox-url https://agnes.example.org --telegram
+  agnes grafana provision --dir ./provisioning --datasource-url https://reader:secret@db.example.org:8443/agnes --telegram
 `,
     )
     .action(async (flags: ProvisionFlags) => {
