@@ -1,4 +1,5 @@
-/** `npm run bench [transcode|gateway|ingest|query|inbox|scan|up …]`: all of them without arguments. */
+/** `npm run bench [transcode|gateway|ingest|query|inbox|dashboards|scan|up …]`: all of them without arguments. */
+import { benchDashboards } from './dashboards.ts'
 import { benchGateway } from './gateway.ts'
 import { benchInbox } from './inbox.ts'
 import { benchIngest } from './ingest.ts'
@@ -14,6 +15,7 @@ const benches: Readonly<Record<string, () => void | Promise<void>>> = {
   query: benchQuery,
   scan: benchScan,
   inbox: benchInbox,
+  dashboards: benchDashboards,
   up: benchUp,
 }
 

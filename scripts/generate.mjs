@@ -1,8 +1,9 @@
 /** Writes the generated references; with --check it only compares, and fails if one is out of date. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { configurationReference } from './configuration-reference.mjs'
 import { eventsReference } from './events-reference.mjs'
+import { grafanaFiles } from './grafana-files.mjs'
 import { schemaReference } from './schema-reference.mjs'
 
 const root = path.join(import.meta.dirname, '..')
@@ -12,14 +13,27 @@ const documents = {
   'docs/schema.md': schemaReference,
 }
 
+for (const [name, text] of Object.entries(grafanaFiles())) documents[name] = () => text
+/** Nothing but generated files lies here: one that is no longer made goes. */
+const generatedFolders = ['grafana/dashboards', 'grafana/provisioning']
+
 const check = process.argv.includes('--check')
 let stale = 0
 for (const [name, generate] of Object.entries(documents)) {
   const text = await generate()
   const file = path.join(root, name)
-  if (!check) writeFileSync(file, text)
-  else if (read(file) !== text) {
+  if (!check) {
+    mkdirSync(path.dirname(file), { recursive: true })
+    writeFileSync(file, text)
+  } else if (read(file) !== text) {
     console.error(`${name} is out of date: run "npm run generate" and commit it`)
+    stale++
+  }
+}
+for (const name of generatedFolders.flatMap(filesIn).filter((name) => !Object.hasOwn(documents, name))) {
+  if (!check) rmSync(path.join(root, name))
+  else {
+    console.error(`${name} is no longer generated: run "npm run generate" and commit that it is gone`)
     stale++
   }
 }
@@ -31,4 +45,11 @@ function read(file) {
   } catch {
     return undefined
   }
+}
+
+function filesIn(folder) {
+  if (!existsSync(path.join(root, folder))) return []
+  return readdirSync(path.join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)))
 }

@@ -7,6 +7,7 @@ import { registerDemo } from './demo.ts'
 import { registerDoctor } from './doctor.ts'
 import { registerEngine } from './engine.ts'
 import { registerGateway } from './gateway.ts'
+import { registerGrafana } from './grafana.ts'
 import { registerHealth } from './health.ts'
 import { registerInbox } from './inbox.ts'
 import { registerKeys } from './keys.ts'
@@ -35,6 +36,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerKeys,
   registerTenants,
   registerTelegram,
+  registerGrafana,
   registerDoctor,
   registerSpool,
   registerBackup,
