@@ -115,17 +115,22 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     log(`inbox: ${host} speaks plain HTTP, so keys can be read on the way: put TLS in front`, 'warn')
   }
   const client = createAgnesClient({ url: clickhouseUrl, application: 'agnes-inbox' })
-  // The SDK takes longer to load than the pages need to serve.
-  const telemetry: Promise<Telemetry> = import('@agnes/instrumentation').then(({ startTelemetry }) =>
-    startTelemetry({
+  // The SDK takes longer to load than the pages need to serve: it comes when they do, and events wait for it.
+  let serves = (): void => {}
+  const serving = new Promise<void>((resolve) => {
+    serves = resolve
+  })
+  const telemetry: Promise<Telemetry> = serving.then(async () => {
+    const { startTelemetry } = await import('@agnes/instrumentation')
+    return startTelemetry({
       serviceName: 'agnes-inbox',
       ...(options.version === undefined ? {} : { serviceVersion: options.version }),
       endpoint: options.gateway.url,
       ...(options.gateway.headers && { headers: options.gateway.headers }),
       ...(options.gateway.agent && { agent: options.gateway.agent }),
       warn: (line) => log(`inbox: ${line}`, 'warn'),
-    }),
-  )
+    })
+  })
   let stats: Telemetry['stats'] = () => ({ dropped: 0, undelivered: 0 })
   void telemetry.then((started) => {
     stats = started.stats
@@ -239,9 +244,11 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
   // Whoever comes first should find the keys known; without ClickHouse they are told to come again.
   await ring.asked
   const port = await bindPort(app.server, host, config.httpPort, 'AGNES_HTTP_PORT').catch(async (error: unknown) => {
+    serves()
     await release()
     throw error
   })
+  serves()
 
   async function release(): Promise<void> {
     reads.close()

@@ -9,7 +9,7 @@ let engine: TestEngine
 let client: ClickHouseClient
 
 beforeAll(async () => {
-  engine = await startTestEngine()
+  engine = await startTestEngine({ empty: true })
   client = connect({ url: engine.url })
 })
 afterAll(async () => {

@@ -15,7 +15,7 @@ let secret: string
 let written: string
 
 beforeAll(async () => {
-  engine = await startTestEngine()
+  engine = await startTestEngine({ empty: true })
   secretDirectory = mkdtempSync(path.join(tmpdir(), 'agnes-secret-'))
   secret = path.join(secretDirectory, 'secret.csv')
   written = path.join(secretDirectory, 'written.txt')

@@ -8,7 +8,7 @@ import { renderMigration } from './render.ts'
 let engine: TestEngine
 
 beforeAll(async () => {
-  engine = await startTestEngine()
+  engine = await startTestEngine({ empty: true })
 })
 afterAll(() => engine.stop())
 
