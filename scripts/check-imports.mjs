@@ -14,7 +14,16 @@ const rooms = {
   'ingest-gateway': ['clickhouse', 'config', 'events', 'instrumentation', 'redaction'],
   'feedback-inbox': ['clickhouse', 'config', 'events', 'instrumentation', 'redaction'],
   processors: ['clickhouse', 'config', 'instrumentation'],
-  cli: ['clickhouse', 'config', 'events', 'feedback-inbox', 'ingest-gateway', 'instrumentation', 'processors', 'redaction'],
+  cli: [
+    'clickhouse',
+    'config',
+    'events',
+    'feedback-inbox',
+    'ingest-gateway',
+    'instrumentation',
+    'processors',
+    'redaction',
+  ],
 }
 /** Half a gigabyte: only the engine's child process loads it. */
 const engineOnly = { name: 'chdb', folder: 'clickhouse/src/engine/' }

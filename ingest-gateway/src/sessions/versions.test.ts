@@ -4,11 +4,10 @@
  */
 
 import { prefixesAt, type SessionKey } from '@agnes/clickhouse'
+import { createRedaction, noRules } from '@agnes/redaction'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type SessionStand, startSessionStand } from '../../../tests/support/sessions.ts'
-import { createRedaction } from '@agnes/redaction'
-import { noRules } from '@agnes/redaction'
 import { createSessionStore, type SessionStore } from './upload.ts'
 
 let stand: SessionStand
