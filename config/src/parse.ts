@@ -79,7 +79,6 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     publicUrl: read('AGNES_PUBLIC_URL') as string | undefined,
     telegram: {
       token: read('TELEGRAM_BOT_TOKEN') as string | undefined,
-      tokenFile: fileOf('AGNES_TELEGRAM_TOKEN_FILE'),
       apiRoot: read('TELEGRAM_API_ROOT') as string,
       mode: read('AGNES_TELEGRAM_MODE') as Config['telegram']['mode'],
       intervalSeconds: read('AGNES_TELEGRAM_INTERVAL_SECONDS') as number,
@@ -152,13 +151,6 @@ function incompleteTls(set: string, missing: string): UserError {
 
 function refuseContradictions(config: Config): void {
   const { telegram, publicUrl } = config
-  if (telegram.token !== undefined && telegram.tokenFile !== undefined) {
-    throw new UserError('TELEGRAM_BOT_TOKEN and AGNES_TELEGRAM_TOKEN_FILE are both set', {
-      code: 'bad_config',
-      exitCode: exitCodes.usage,
-      hint: 'set one of them',
-    })
-  }
   if (telegram.mode === 'webhook' && !publicUrl?.startsWith('https://')) {
     throw new UserError('AGNES_TELEGRAM_MODE is webhook, but AGNES_PUBLIC_URL is no https:// address', {
       code: 'bad_config',

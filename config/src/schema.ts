@@ -150,11 +150,6 @@ export const variables = {
     show: (text) => `${text.split(':', 1)[0]}:***`,
     description: 'Token of the Telegram bot, from @BotFather: the inbox then runs it (docs/telegram.md).',
   },
-  AGNES_TELEGRAM_TOKEN_FILE: {
-    schema: z.string().min(1),
-    default: undefined,
-    description: 'File that holds the token, instead of TELEGRAM_BOT_TOKEN; one that everyone may read is refused.',
-  },
   TELEGRAM_API_ROOT: {
     schema: webAddress,
     default: 'https://api.telegram.org',
@@ -308,8 +303,6 @@ export interface TlsFiles {
 
 export interface TelegramConfig {
   readonly token: string | undefined
-  /** Absolute path. */
-  readonly tokenFile: string | undefined
   /** Without a slash at the end. */
   readonly apiRoot: string
   readonly mode: 'polling' | 'webhook'

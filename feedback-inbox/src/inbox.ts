@@ -33,7 +33,6 @@ import { createReads, type Read } from './reads.ts'
 import type { Clock } from './telegram/clock.ts'
 import { reportActionsOf, reportNotification } from './telegram/reports.ts'
 import { openTelegram, type Telegram } from './telegram/telegram.ts'
-import { readToken } from './telegram/token.ts'
 
 export interface InboxOptions {
   readonly config: Pick<Config, 'dataDir' | 'host' | 'httpPort'> &
@@ -162,7 +161,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     log,
     explain: explainClickHouse,
   })
-  const token = config.telegram && readToken(config.telegram)
+  const token = config.telegram?.token
   const telegram =
     config.telegram && token
       ? openTelegram({

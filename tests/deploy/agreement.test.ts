@@ -22,11 +22,8 @@ test('every variable of ours is one the configuration knows', () => {
   }
 })
 
-/** Commands of the architecture that rooms being built bring along. */
-const announced = ['processors', 'inbox']
-
 test('every command that is started is one of ours', () => {
-  const commands = [...createProgram().commands.map((command) => command.name()), ...announced]
+  const commands = createProgram().commands.map((command) => command.name())
   const started = files.flatMap((file) => [
     ...[...text(file).matchAll(/^\s+(?:command|args): \[(\w+)\]$/gm)].map(([, name]) => name),
     ...[...text(file).matchAll(/agnes\.js ([a-z]+)/g)].map(([, name]) => name),

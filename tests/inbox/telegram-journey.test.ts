@@ -10,7 +10,7 @@ import { noChromium, screenshots, startBrowser, type TestBrowser } from '../supp
 import { startTestInbox, type TestInbox } from '../support/inbox.ts'
 import { type Phone, phoneOf, startTelegramServer, type TelegramServer } from '../support/telegram-server.ts'
 
-const settings = { tokenFile: undefined, mode: 'polling', intervalSeconds: 0, digestAt: '08:00' } as const
+const settings = { mode: 'polling', intervalSeconds: 0, digestAt: '08:00' } as const
 
 let server: TelegramServer
 let inbox: TestInbox

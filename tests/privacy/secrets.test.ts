@@ -42,7 +42,8 @@ test.skipIf(!existsSync('/proc/self/environ'))(
     expect(processes.length).toBeGreaterThanOrEqual(3)
     expect(processes.filter(({ command }) => command.includes(configured))).toEqual([])
     const holders = processes.filter(({ environment }) => environment.includes(configured))
-    expect(holders.map(({ command }) => command.split('\0').filter(Boolean).at(-1)).sort()).toEqual(['gateway', 'json'])
+    const names = holders.map(({ command }) => command.split('\0').filter(Boolean).at(-1))
+    expect(names.sort()).toEqual(['gateway', 'inbox', 'json'])
   },
 )
 

@@ -23,7 +23,7 @@ import { createOutbox, type OutboxStats, type Parcel } from './outbox.ts'
 import type { BotState } from './polling.ts'
 
 export interface TelegramOptions {
-  readonly config: Omit<TelegramConfig, 'token' | 'tokenFile'>
+  readonly config: Omit<TelegramConfig, 'token'>
   readonly token: string
   readonly publicUrl: string | undefined
   readonly client: ClickHouseClient
