@@ -1,7 +1,6 @@
 /** Every alert rule on the real engine: it fires when what it is about happens, and is quiet before. */
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { migrate } from '@agnes/clickhouse'
 import {
   type AlertRule,
   alertRules,
@@ -193,7 +192,6 @@ let plugin: Plugin
 
 beforeAll(async () => {
   engine = await startTestEngine()
-  await migrate(engine.client)
   await insertEvents(
     engine.client,
     Object.values(stories).flatMap((story) => story.events),
