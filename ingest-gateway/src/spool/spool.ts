@@ -189,7 +189,7 @@ const maxGroupBytes = 8 * 1024 * 1024
 /**
  * Opens the spool of a directory and takes stock of what an earlier process left.
  * The caller holds the directory's lock.
- * @throws UserError if the directory can't be created or written
+ * @throws UserError if the directory can't be created or written, or holds segments of a newer release
  */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const { directory, fs = nodeFs, log = () => {} } = options
@@ -616,6 +616,7 @@ async function takeStockOf(fs: SpoolFs, directory: string, log: (line: string) =
     await makeDurableDirectory(fs, directory)
     return await takeStock(fs, directory, log)
   } catch (error) {
+    if (error instanceof UserError) throw error
     throw new UserError(`cannot use the spool directory ${directory}: ${(error as Error).message}`, {
       code: 'spool_directory',
       hint: 'make it writable for this user, or set AGNES_DATA_DIR',
