@@ -23,7 +23,7 @@ import {
   writeDurably,
 } from './file-system.ts'
 import { encodeFrameHeader } from './frame.ts'
-import { openRecognition } from './recognition.ts'
+import { type Clocks, openRecognition } from './recognition.ts'
 import { recoverSegment, type Stock, takeOutRefused, takeStock } from './recovery.ts'
 import { watchRoom } from './room.ts'
 import {
@@ -49,8 +49,7 @@ export interface SpoolOptions {
   /** The spool may grow to this; without it, to what the disk allows. */
   readonly maxBytes?: number | undefined
   readonly fs?: SpoolFs
-  /** Wall clock, milliseconds since 1970. */
-  readonly nowMs?: () => number
+  readonly clocks?: Clocks
   readonly log?: (line: string) => void
 }
 
@@ -202,7 +201,12 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const sealed: SealedSegment[] = recovered.segments.filter((segment) => segment.records > 0)
   /** Segments whose records are not counted yet, with what is assumed. */
   const estimated = new Set<SealedSegment>(recovered.segments.filter((segment) => segment.estimated))
-  const recognition = await openRecognition(fs, directory, log, options.nowMs ?? Date.now)
+  const recognition = await openRecognition(
+    fs,
+    directory,
+    log,
+    options.clocks ?? { wall: Date.now, monotonic: () => performance.now() },
+  )
   for (const { path: file, requests } of recovered.segments) {
     for (const { requestHash, ids } of requests) recognition.note(file, requestHash, ids)
   }
