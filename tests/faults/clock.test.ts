@@ -54,7 +54,8 @@ test('P25: a wall clock that jumps by days, ahead and back, also over a kill -9,
   expect(books).toMatchObject({ lost: [], doubled: [], changed: [], gaps: 0 })
   const client = createAgnesClient({ url: bench.engineUrl })
   const taken = await client.query({
-    query: 'SELECT DISTINCT toInt32(round(dateDiff(second, now(), toDateTime(ReceivedAt)) / 86400)) AS days FROM otel_logs ORDER BY days',
+    query:
+      'SELECT DISTINCT toInt32(round(dateDiff(second, now(), toDateTime(ReceivedAt)) / 86400)) AS days FROM otel_logs ORDER BY days',
     format: 'JSONEachRow',
   })
   expect((await taken.json<{ days: number }>()).map(({ days }) => days)).toEqual([-400, -2, 0, 2, 400])
