@@ -12,7 +12,7 @@ const rooms = {
   redaction: ['config'],
   clickhouse: ['config', 'events'],
   'ingest-gateway': ['clickhouse', 'config', 'events', 'instrumentation', 'redaction'],
-  processors: ['clickhouse', 'config', 'instrumentation'],
+  processors: ['clickhouse', 'config', 'grafana', 'instrumentation'],
   grafana: ['config'],
   'feedback-inbox': ['clickhouse', 'config', 'events', 'instrumentation', 'redaction'],
   cli: [
