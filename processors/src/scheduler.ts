@@ -94,7 +94,9 @@ export function startScheduler(options: SchedulerOptions): Scheduler {
   async function withCompanion(held: Lease): Promise<void> {
     const ended = new AbortController()
     const signal = AbortSignal.any([ended.signal, held.lost, stopping.signal])
-    const beside = options.companion?.({ fence: held.fence, signal, held: held.held })
+    const beside = options
+      .companion?.({ fence: held.fence, signal, held: held.held })
+      .catch((error: unknown) => log(`processors: what runs beside them ended: ${(error as Error).message}`, 'error'))
     try {
       await rounds(held)
     } finally {

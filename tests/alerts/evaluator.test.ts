@@ -260,7 +260,20 @@ test('a rule whose query fails keeps its alerts, stops no other rule, and is an 
   await evaluator.stop()
 })
 
-test('a query that takes too long is ended, and one with too many rows is cut to the worst', async () => {
+test('a query that takes too long is ended, and the next rule has its turn', async () => {
+  const slow = await countingRule({
+    sql: 'SELECT toFloat64(sum(sleepEachRow(0.1))) AS value FROM numbers(1200) SETTINGS max_block_size = 1',
+  })
+  const other = await countingRule({ forSeconds: 0 })
+  await other.mark('b')
+  const evaluator = startEvaluator({ rules: [slow.rule, other.rule], mostSeconds: 1 })
+  await evaluator.look(T)
+  expect(evaluator.transitions).toEqual([`fire ${other.rule.uid} {"name":"b"}`])
+  expect(evaluator.logged.join('\n')).toMatch(new RegExp(`${slow.rule.uid} fails.*imeout`))
+  await evaluator.stop()
+})
+
+test('of a query with too many rows the worst count', async () => {
   const many = await countingRule({
     forSeconds: 0,
     sql: 'SELECT toString(number) AS name, toFloat64(number) AS value FROM numbers(100000)',

@@ -10,10 +10,14 @@ export interface Asked {
 }
 
 const mostRows = 2_000
-const mostSeconds = 20
 
-/** @throws the client's errors; Error where the rows are none of a rule's */
-export async function ask(client: ClickHouseClient, rule: AlertRule, at: Date, signal: AbortSignal): Promise<Asked> {
+/** @param mostSeconds that it may take @throws the client's errors; Error where the rows are none of a rule's */
+export async function ask(
+  client: ClickHouseClient,
+  rule: AlertRule,
+  at: Date,
+  { signal, mostSeconds }: { readonly signal: AbortSignal; readonly mostSeconds: number },
+): Promise<Asked> {
   const range = {
     from: new Date(at.getTime() - rule.fromSeconds * 1000),
     to: new Date(at.getTime() - rule.toSeconds * 1000),

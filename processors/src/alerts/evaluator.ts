@@ -29,6 +29,8 @@ export interface EvaluatorOptions {
   readonly onTransition?: (transition: Transition) => void
   /** Told after each round, with the rules that were asked. */
   readonly onRound?: (rules: readonly string[]) => void
+  /** Seconds a rule's query may take. */
+  readonly mostSeconds?: number
   /** Other rules than the list, for tests. */
   readonly rules?: readonly AlertRule[]
 }
@@ -44,6 +46,7 @@ export interface EvaluatorLease {
 /** Of those who take over from one that was killed: it may have written a change and not told of it. */
 const tellAgainMs = 600_000
 const tenantsEveryMs = 300_000
+const mostSeconds = 20
 const firstPauseMs = 1_000
 const longestPauseMs = 30_000
 const loadMost = 100_000
@@ -128,7 +131,7 @@ export async function evaluateAlerts(options: EvaluatorOptions, lease: Evaluator
     const atMs = clock.wall()
     let asked: Awaited<ReturnType<typeof ask>>
     try {
-      asked = await ask(client, rule, new Date(atMs), signal)
+      asked = await ask(client, rule, new Date(atMs), { signal, mostSeconds: options.mostSeconds ?? mostSeconds })
     } catch (error) {
       if (!mayGoOn()) return
       await refuseOutage(client, error)

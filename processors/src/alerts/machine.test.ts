@@ -191,6 +191,14 @@ test('a row that is missing once proves nothing; missing twice it is over', () =
   ])
 })
 
+test('a row that may be among those that were cut off is not missing', () => {
+  const { open } = step(gt, new Map(), all({ labels: { a: '1' }, value: 9 }), 0)
+  const cut = { rows: [{ labels: { a: '2' }, value: 10 }], complete: false }
+  const next = step(gt, open, cut, minute)
+  expect(next.changes.map(({ kind, alert }) => [kind, alert.labels])).toEqual([['fire', { a: '2' }]])
+  expect(next.open.size).toBe(2)
+})
+
 test('no row where one must come is an alert, and says nothing about those there were rows for', () => {
   const rule: Timing = { ...gt, noData: 'Alerting', forSeconds: 60 }
   const known = step(gt, new Map(), all({ labels: { field: 'sync' }, value: 9 }), 0).open

@@ -39,7 +39,7 @@ export async function fetchTenants(
     client,
     `SELECT DISTINCT tenant FROM
 (
-  SELECT toString(TenantId) AS tenant FROM otel_logs WHERE Timestamp > now() - INTERVAL 7 DAY GROUP BY tenant
+  SELECT toString(TenantId) AS tenant FROM otel_logs WHERE Timestamp > now() - INTERVAL 7 DAY GROUP BY TenantId
   UNION ALL
   SELECT toString(tenant) AS tenant FROM current_api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 )
