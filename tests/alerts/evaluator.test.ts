@@ -26,6 +26,7 @@ afterAll(() => engine.stop())
 beforeEach(() => engine.client.command({ query: 'TRUNCATE TABLE alert_states' }).then(() => {}))
 
 interface TestEvaluator {
+  readonly clock: TestClock
   readonly transitions: string[]
   readonly logged: string[]
   /** Looks at an instant. */
@@ -57,6 +58,7 @@ function startEvaluator(options: Partial<EvaluatorOptions> = {}): TestEvaluator 
       { fence: ++fences, signal: stopping.signal, held: () => !stopping.signal.aborted },
     )
   return {
+    clock,
     transitions,
     logged,
     async look(ms) {
@@ -284,6 +286,33 @@ test('of a query with too many rows the worst count', async () => {
   expect(found).toHaveLength(200)
   expect(Math.min(...found.map(({ value }) => value ?? 0))).toBe(99_800)
   expect(evaluator.logged.join('\n')).toContain('alerts more than are kept')
+  await evaluator.stop()
+})
+
+test('a write that was done and not answered is neither repeated nor forgotten', async () => {
+  const { rule, mark } = await countingRule({ forSeconds: 0 })
+  await mark('a')
+  let failures = 1
+  const client = new Proxy(engine.client, {
+    get: (target, name) =>
+      name === 'insert'
+        ? async (params: Parameters<typeof target.insert>[0]) => {
+            const done = await target.insert(params)
+            if (failures-- > 0) throw new Error('socket hang up')
+            return done
+          }
+        : Reflect.get(target, name),
+  })
+  const evaluator = startEvaluator({ client, rules: [rule] })
+  const looked = evaluator.look(T)
+  await evaluator.clock.sleeping()
+  expect(evaluator.transitions).toEqual([])
+  evaluator.clock.pass(1_000)
+  await looked
+  expect(evaluator.transitions).toEqual([`fire ${rule.uid} {"name":"a"}`])
+  expect(await states()).toMatchObject([{ state: 'firing', firedAt: new Date(T) }])
+  await evaluator.look(T + minute)
+  expect(evaluator.transitions).toHaveLength(1)
   await evaluator.stop()
 })
 
