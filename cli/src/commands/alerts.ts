@@ -55,8 +55,11 @@ function registerList(alerts: Command): void {
         ])
         const listed = found.map((alert) => ({ alert, mutedUntil: silenceOf(alert, silences, now)?.endsAt }))
         if (json) process.stdout.write(`${harmlessJson(listed.map(describeAlert), 2)}\n`)
-        else if (listed.length > 0) process.stdout.write(renderAlerts(listed, now))
-        else log('no alert fires')
+        else if (listed.length > 0) {
+          process.stdout.write(renderAlerts(listed, now))
+          const runbooks = new Set(listed.map(({ alert }) => `docs/runbooks/${alert.runbook}.md`))
+          log(`what to do: ${[...runbooks].join(', ')}`)
+        } else log('no alert fires')
         if (config.processorIntervals.alerts === 0) {
           log('the rules are not evaluated here: AGNES_PROCESSOR_ALERTS_INTERVAL is 0')
         }
@@ -95,7 +98,6 @@ function registerRules(alerts: Command): void {
           { title: 'severity', text: ({ severity }) => severity, color: severityColor },
           { title: 'fires', text: ({ condition: { op, threshold } }) => `${op === 'gt' ? '>' : '<'} ${threshold}` },
           { title: 'for', text: ({ forSeconds }) => (forSeconds === 0 ? 'at once' : `${forSeconds / 60} min`) },
-          { title: 'runbook', text: ({ runbook }) => `docs/runbooks/${runbook}.md` },
           { title: 'title', text: ({ title }) => title, flexible: true },
         ]),
       )
@@ -304,7 +306,6 @@ export function renderAlerts(alerts: readonly Listed[], now: Date, width?: numbe
       { title: 'since', text: ({ alert }) => minuteOf(alert.resolvedAt ?? alert.activeSince, now) },
       { title: 'rule', text: ({ alert }) => alert.rule },
       { title: 'what is wrong', text: ({ alert }) => alert.summary, flexible: true },
-      { title: 'runbook', text: ({ alert }) => `docs/runbooks/${alert.runbook}.md` },
     ],
     width,
   )

@@ -15,7 +15,7 @@ export function firingLine(alerts: readonly FiringAlert[]): Html | false {
   if (alerts.length === 0) return false
   const left = alerts.length - mostShown
   return html`<p class="firing">${alerts.length === 1 ? 'One alert fires' : `${alerts.length} alerts fire`}:
-${alerts.slice(0, mostShown).map(firing)}${left > 0 && html` and ${left} more`}</p>`
+${alerts.slice(0, mostShown).map((one, i) => html`${i > 0 && ' · '}${firing(one)}`)}${left > 0 && html` · and ${left} more`}</p>`
 }
 
 /** Leads to when it fired and was over; the runbook says what to do. */
@@ -25,5 +25,5 @@ function firing({ title, rule, summary, firstStep, runbook, severity, mutedUntil
     ['action_prefix', 'alert.'],
     ['resource', `alert:${rule}`],
   ])
-  return html`<a class="${severity}" href="/admin/activity${queryOf(about)}" title="${firstStep} (docs/runbooks/${runbook}.md)">${shown(title)}</a>: ${shown(summary)}${mutedUntil !== undefined && html` <span class="faint">(muted until ${mutedUntil.toISOString().slice(0, 16).replace('T', ' ')} UTC)</span>`} `
+  return html`<a class="${severity}" href="/admin/activity${queryOf(about)}" title="${firstStep} (docs/runbooks/${runbook}.md)">${shown(title)}</a>: ${shown(summary)}${mutedUntil !== undefined && html` <span class="faint">(muted until ${mutedUntil.toISOString().slice(0, 16).replace('T', ' ')} UTC)</span>`}`
 }
