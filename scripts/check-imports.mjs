@@ -13,7 +13,7 @@ const rooms = {
   redaction: ['config', 'wasm'],
   clickhouse: ['config', 'events'],
   'ingest-gateway': ['clickhouse', 'config', 'events', 'instrumentation', 'redaction'],
-  processors: ['clickhouse', 'config', 'instrumentation', 'wasm'],
+  processors: ['clickhouse', 'config', 'grafana', 'instrumentation', 'wasm'],
   grafana: ['config'],
   'feedback-inbox': ['clickhouse', 'config', 'events', 'instrumentation', 'redaction'],
   cli: [

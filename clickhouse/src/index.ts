@@ -1,5 +1,14 @@
 /** The only door of this room for light code; `@agnes/clickhouse/engine` is the heavy one. */
 export {
+  type Alert,
+  type AlertFilter,
+  type AlertState,
+  fetchAlerts,
+  saveAlerts,
+  shownAlertStates,
+} from './alerts/alerts.ts'
+export { type AlertSilence, createSilence, endSilence, fetchSilences, silenceOf } from './alerts/silences.ts'
+export {
   type BackupResult,
   backupDatabase,
   checkTables,

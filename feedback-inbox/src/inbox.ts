@@ -7,6 +7,7 @@ import type { EmitOptions, Recorder, Telemetry } from '@agnes/instrumentation'
 import { createRedaction, loadRules, noRules, type StartRedaction } from '@agnes/redaction'
 import type { FastifyRequest } from 'fastify'
 import { registerActivityApi } from './api/activity.ts'
+import { registerAlertsApi } from './api/alerts.ts'
 import { registerEventApi } from './api/events.ts'
 import { registerFeedbackApi } from './api/feedback.ts'
 import { registerOpenApi } from './api/openapi.ts'
@@ -232,6 +233,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
   registerActivityApi(app, inbox)
   registerEventApi(app, inbox)
   registerSyncApi(app, inbox)
+  registerAlertsApi(app, inbox)
   registerFeedbackApi(app, inbox)
   registerSessionApi(app, inbox)
   registerTelegramApi(app, inbox)

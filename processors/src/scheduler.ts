@@ -14,10 +14,21 @@ export interface ScheduledProcessor {
   readonly everyMs: number
 }
 
+/** What runs beside the processors under the same lease: it must not wait for a session that takes long. */
+export type Companion = (lease: {
+  readonly fence: bigint
+  /** Aborted when the lease ends. */
+  readonly signal: AbortSignal
+  /** Whether nobody else can have it yet. */
+  held(): boolean
+}) => Promise<void>
+
 export interface SchedulerOptions {
   readonly client: ClickHouseClient
   /** In the order they run when several are due. */
   readonly processors: readonly ScheduledProcessor[]
+  /** Runs until its signal is aborted, and does not reject. */
+  readonly companion?: Companion | undefined
   /** Tells this process from all others, and people which it is. */
   readonly holder: string
   readonly log: Log
@@ -40,6 +51,7 @@ export const leaseName = 'processors'
 const defaultTtlMs = 15_000
 const firstPauseMs = 1_000
 const longestPauseMs = 30_000
+const longestSleepMs = 86_400_000
 
 export function startScheduler(options: SchedulerOptions): Scheduler {
   const { client, processors, holder, log, clock = realClock, leaseTtlMs = defaultTtlMs } = options
@@ -64,7 +76,7 @@ export function startScheduler(options: SchedulerOptions): Scheduler {
         if (lease === undefined) return
         if (pauseMs > firstPauseMs) log('processors: ClickHouse is back')
         pauseMs = firstPauseMs
-        await rounds(lease)
+        await withCompanion(lease)
         if (!stopping.signal.aborted) log('processors: another process has taken over; waiting', 'warn')
       } catch (error) {
         if (pauseMs === firstPauseMs) {
@@ -76,6 +88,20 @@ export function startScheduler(options: SchedulerOptions): Scheduler {
         await lease?.release()
         lease = undefined
       }
+    }
+  }
+
+  async function withCompanion(held: Lease): Promise<void> {
+    const ended = new AbortController()
+    const signal = AbortSignal.any([ended.signal, held.lost, stopping.signal])
+    const beside = options
+      .companion?.({ fence: held.fence, signal, held: held.held })
+      .catch((error: unknown) => log(`processors: what runs beside them ended: ${(error as Error).message}`, 'error'))
+    try {
+      await rounds(held)
+    } finally {
+      ended.abort()
+      await beside
     }
   }
 
@@ -93,7 +119,11 @@ export function startScheduler(options: SchedulerOptions): Scheduler {
           for (const next of processors) if (next.processor.after === processor) dueAtMs.delete(next.processor)
         options.onRound?.(processor.name, totals)
       }
-      const next = Math.min(...processors.map(({ processor }) => dueAtMs.get(processor) ?? 0))
+      // Timers do not go further than weeks, and without processors there is nothing to do but to hold the lease.
+      const next = Math.min(
+        clock.now() + longestSleepMs,
+        ...processors.map(({ processor }) => dueAtMs.get(processor) ?? 0),
+      )
       await clock.sleep(Math.max(0, next - clock.now()), AbortSignal.any([held.lost, stopping.signal]))
     }
   }

@@ -33,13 +33,14 @@ export function registerActivityPages(app: FastifyInstance, inbox: Inbox): void 
     const cursor = params.get('cursor') ?? ''
     const counting = inbox.summary(filter, said)
     counting.catch(() => {}) // told by the timeline, which is asked the same
-    const [pulse, timeline] = await Promise.all([
+    const [pulse, firing, timeline] = await Promise.all([
       inbox.pulse(visitor.tenant),
+      inbox.firing(visitor.tenant),
       fetchTimeline(inbox.client, { ...filter, limit: rowsOfPage, ...(cursor && { cursor }) }, { longestText }),
     ])
     const summary = await Promise.race([counting, pause(countWithinMs, undefined)])
     inbox.read(request, { action: 'activity.read', params: { filter: Object.fromEntries(said) } })
-    const body = activityPage({ pulse, timeline, summary, said, usualStretch, isFirstPage: cursor === '' })
+    const body = activityPage({ pulse, firing, timeline, summary, said, usualStretch, isFirstPage: cursor === '' })
     return sendPage(reply, layout(inbox, { title: 'Activity', place: 'activity', visitor, body }))
   })
 
