@@ -139,7 +139,7 @@ async function routes(client: Client): Promise<readonly Route[]> {
     ['page: telegram', '/admin/telegram', 150],
     ['API: timeline, 100 rows', '/api/admin/activity', 150],
     ['API: counts of 24 hours', '/api/admin/activity/summary?since=24h', 150],
-    ['API: an event', `/api/admin/activity/${event}`, 150],
+    ['API: an event', `/api/admin/events/${event}`, 150],
     ['API: syncs', '/api/admin/sync', 150],
     ['API: sessions', '/api/admin/sessions', 150],
     ['API: findings by week', '/api/admin/sessions/findings', 150],

@@ -19,6 +19,7 @@ import { createFormTokens, type FormTokens } from './auth/csrf.ts'
 import { createSessions, type Sessions } from './auth/session.ts'
 import { createGate, type Gate } from './auth/visitor.ts'
 import { createFeedback, type Feedback } from './feedback/service.ts'
+import { createSilent, type SilentSessions } from './feedback/silent.ts'
 import { type Assets, loadAssets } from './http/assets.ts'
 import { visitorOf } from './http/form.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
@@ -76,6 +77,8 @@ export interface Inbox extends Questions {
   readonly assets: Assets
   readonly metrics: Metrics
   readonly feedback: Feedback
+  /** Who has what others reported, and said nothing. */
+  readonly silent: SilentSessions
   /** Where issues are opened: `owner/name` on GitHub. */
   readonly repository: string
   readonly redaction: StartRedaction
@@ -196,6 +199,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     metrics,
     ...questions,
     feedback,
+    silent: createSilent(client),
     redaction,
     telegram,
     repository: config.issueRepository ?? variables.AGNES_ISSUE_REPOSITORY.default,

@@ -97,7 +97,7 @@ export function registerSessionApi(app: FastifyInstance, inbox: Inbox): void {
     query: sessionQuery.extend({ cursor, limit: whole('Rows of a page, 50 unless told.', 1, 500) }),
     answer: z.object({ sessions: z.array(session), next_cursor: nextCursor }),
     async handle({ query, search, visitor, request }) {
-      const { filter, said } = parseSessionFilter(search, visitor.tenant, inbox.now(), ['cursor', 'limit'])
+      const { filter, said } = await parseSessionFilter(search, visitor.tenant, inbox, ['cursor', 'limit'])
       const page = await fetchSessions(client, {
         ...filter,
         ...(query.cursor && { cursor: query.cursor }),
@@ -128,7 +128,7 @@ export function registerSessionApi(app: FastifyInstance, inbox: Inbox): void {
         .describe('Newest week first; weeks and types without findings are left out.'),
     }),
     async handle({ search, visitor, request }) {
-      const { filter, said } = parseSessionFilter(search, visitor.tenant, inbox.now())
+      const { filter, said } = await parseSessionFilter(search, visitor.tenant, inbox)
       const weeks = await fetchFindingWeeks(client, filter)
       inbox.read(request, {
         action: 'sessions.read',

@@ -25,7 +25,7 @@ export function registerSessionPages(app: FastifyInstance, inbox: Inbox): void {
   app.get('/admin/sessions', read, async (request, reply) => {
     const visitor = visitorOf(request)
     const params = paramsOf(request.url)
-    const { filter, said } = parseSessionFilter(params, visitor.tenant, inbox.now(), ['cursor'])
+    const { filter, said } = await parseSessionFilter(params, visitor.tenant, inbox, ['cursor'])
     const cursor = params.get('cursor') ?? ''
     const page = await fetchSessions(client, { ...filter, ...(cursor !== '' && { cursor }) })
     inbox.read(request, { action: 'sessions.read', params: { filter: Object.fromEntries(said) } })
@@ -35,7 +35,7 @@ export function registerSessionPages(app: FastifyInstance, inbox: Inbox): void {
 
   app.get('/admin/sessions/heatmap', read, async (request, reply) => {
     const visitor = visitorOf(request)
-    const { filter, said } = parseSessionFilter(paramsOf(request.url), visitor.tenant, inbox.now())
+    const { filter, said } = await parseSessionFilter(paramsOf(request.url), visitor.tenant, inbox)
     const weeks = await fetchFindingWeeks(client, filter)
     inbox.read(request, { action: 'sessions.read', resource: 'findings', params: { filter: Object.fromEntries(said) } })
     const body = heatmapPage(weeks, said)
