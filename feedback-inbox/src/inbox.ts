@@ -143,7 +143,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     void telemetry.then(({ recorder }) => recorder.at(at).audit(fields, emit))
   }
 
-  const metrics = createMetrics(lost)
+  const metrics: Metrics = createMetrics({ eventsLost: lost, telegram: () => telegram?.stats })
   const reads = createReads<Read & { readonly fields: AuditFields }>(({ fields, params }, suppressed) => {
     metrics.readTold()
     record({ ...fields, params: suppressed === 0 ? params : { ...params, suppressed } })
@@ -165,7 +165,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     explain: explainClickHouse,
   })
   const token = config.telegram?.token
-  const telegram =
+  const telegram: Telegram | undefined =
     config.telegram && token
       ? openTelegram({
           config: config.telegram,
@@ -177,6 +177,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
           record,
           reports: reportActionsOf(client, feedback),
           explain: explainClickHouse,
+          onCall: metrics.telegramCall,
           log,
           clock: options.clock,
         })
@@ -231,7 +232,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
 
   const app = buildApp(inbox, assets)
   registerLogin(app, inbox)
-  registerService(app, inbox)
+  registerService(app, inbox, { isOnLoopback: isLoopback(host) })
   registerOpenApi(app)
   registerActivityApi(app, inbox)
   registerEventApi(app, inbox)

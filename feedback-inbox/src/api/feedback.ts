@@ -55,7 +55,10 @@ function registerReport(app: FastifyInstance, inbox: Inbox): void {
         config: { access: 'feedback' },
         bodyLimit: feedbackLimits.bundleBytes,
         errorHandler: (error, request, reply) => {
-          throw explainBody(error as Error & { code?: string }, request, reply)
+          const explained = explainBody(error as Error & { code?: string }, request, reply)
+          const { status = 500 } = explained as Error & { status?: number }
+          inbox.metrics.report(status >= 500 ? 'not_stored' : status === 429 ? 'too_many' : 'refused')
+          throw explained
         },
       },
       async (request, reply) => {
@@ -86,6 +89,7 @@ function registerReport(app: FastifyInstance, inbox: Inbox): void {
           )
         }
         const { report, again, others } = accepted
+        inbox.metrics.report(again ? 'known' : 'accepted')
         return {
           id: report.id,
           status: report.status,
