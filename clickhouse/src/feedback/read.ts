@@ -164,26 +164,36 @@ export interface ReporterFacts {
   readonly oldest: Date | undefined
   /** Others who reported the same cause. */
   readonly others: number
+  /** There is a report with that id. */
+  readonly isKnown: boolean
 }
 
 /** What a new report is judged by. */
 export async function fetchReporterFacts(
   client: ClickHouseClient,
-  { tenant, reporter, causeKey, now }: { tenant: string; reporter: string; causeKey: string; now: Date },
+  {
+    tenant,
+    id,
+    reporter,
+    causeKey,
+    now,
+  }: { tenant: string; id: string; reporter: string; causeKey: string; now: Date },
 ): Promise<ReporterFacts> {
-  const [row] = await selectRows<{ recent: string; oldest_ms: string; others: string }>(
+  const [row] = await selectRows<{ recent: string; oldest_ms: string; others: string; known: string }>(
     client,
     `SELECT countIf(reporter_user = {reporter:String} AND created_at > fromUnixTimestamp64Milli({hourAgo:Int64})) AS recent,
   toUnixTimestamp64Milli(minIf(created_at, reporter_user = {reporter:String} AND created_at > fromUnixTimestamp64Milli({hourAgo:Int64}))) AS oldest_ms,
-  uniqExactIf(reporter_user, cause_key = {cause:String} AND cause_key != '' AND reporter_user != {reporter:String}) AS others
+  uniqExactIf(reporter_user, cause_key = {cause:String} AND cause_key != '' AND reporter_user != {reporter:String}) AS others,
+  countIf(id = {id:String}) AS known
 FROM current_feedback_reports WHERE tenant = {tenant:String}`,
-    { tenant, reporter, cause: causeKey, hourAgo: now.getTime() - 3_600_000 },
+    { tenant, id, reporter, cause: causeKey, hourAgo: now.getTime() - 3_600_000 },
   )
   const inLastHour = Number(row?.recent ?? 0)
   return {
     inLastHour,
     oldest: inLastHour === 0 ? undefined : new Date(Number(row?.oldest_ms)),
     others: Number(row?.others ?? 0),
+    isKnown: Number(row?.known ?? 0) > 0,
   }
 }
 
@@ -194,8 +204,8 @@ export async function fetchFindingIds(
 ): Promise<readonly string[]> {
   const rows = await selectRows<{ finding_id: string }>(
     client,
-    `SELECT finding_id FROM session_findings
-WHERE tenant = {tenant:String} AND session_file = {file:String} ORDER BY turn_index LIMIT 1 BY finding_id LIMIT 200`,
+    `SELECT f.finding_id AS finding_id FROM session_scans FINAL ARRAY JOIN findings AS f
+WHERE tenant = {tenant:String} AND session_file = {file:String} ORDER BY f.turn_index LIMIT 1 BY finding_id LIMIT 200`,
     { tenant, file: sessionFile },
   )
   return rows.map(({ finding_id }) => finding_id)
