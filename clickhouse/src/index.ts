@@ -41,6 +41,7 @@ export {
   type ReportKey,
   type ReportSession,
 } from './feedback/read.ts'
+export { fetchCause, fetchReportedSessions, fetchSilentFindings, type KnownCause } from './feedback/silent.ts'
 export {
   type FeedbackAction,
   type FeedbackCause,
@@ -93,6 +94,7 @@ export {
   type SessionPage,
   type SessionRow,
   type SessionSort,
+  type SilentCause,
   sessionAnchors,
   sessionSorts,
 } from './queries/sessions.ts'

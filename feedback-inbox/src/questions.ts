@@ -1,12 +1,14 @@
-/** What costs a while to answer and many ask for: health, counts, the grid of syncs. */
+/** What costs a while to answer and many ask for: health, counts, the grid of syncs, gaps. */
 import {
   type ClickHouseClient,
   fetchAlerts,
   fetchHealth,
+  fetchSessionGaps,
   fetchSilences,
   fetchSummary,
   fetchSyncs,
   type HealthPulse,
+  type SessionGap,
   type SyncTable,
   silenceOf,
   type TimelineFilter,
@@ -34,6 +36,8 @@ export interface Questions {
   /** @param said what the URL says of the filter: the same words are the same question */
   summary(filter: TimelineFilter, said: ReadonlyMap<string, string>): Promise<Counted>
   syncs(tenant: string): Promise<Syncs>
+  /** @param sessionId empty for all sessions */
+  gaps(tenant: string, sessionId: string, limit: number): Promise<readonly SessionGap[]>
 }
 
 const freshMs = 30_000
@@ -41,13 +45,15 @@ const mostFiring = 100
 /** Counts stand beside rows that are as they are now: they are kept as briefly as the work allows. */
 const keptPerTook = 5
 /** The grid takes half a second on 5 million events: who comes back within ten minutes need not wait for the next one. */
-const staleSyncsMs = 600_000
+const staleMs = 600_000
 
 export function createQuestions(client: ClickHouseClient): Questions {
   const pulses = createCache<HealthPulse>({ freshMs })
   const firing = createCache<readonly FiringAlert[]>({ freshMs: 10_000 })
   const summaries = createCache<Counted>({ freshMs: (tookMs) => Math.min(freshMs, tookMs * keptPerTook) })
-  const grids = createCache<Syncs>({ freshMs, staleMs: staleSyncsMs })
+  const grids = createCache<Syncs>({ freshMs, staleMs })
+  // All telemetry of Claude Code is held against all transcripts: seconds, where there are thousands of sessions.
+  const gaps = createCache<readonly SessionGap[]>({ freshMs, staleMs })
   return {
     pulse: (tenant) => pulses(tenant, () => fetchHealth(client, { tenant })),
     firing: (tenant) =>
@@ -69,5 +75,7 @@ export function createQuestions(client: ClickHouseClient): Questions {
         const now = new Date()
         return { tables: await fetchSyncs(client, { tenant, now }), generatedAt: now.toISOString() }
       }),
+    gaps: (tenant, sessionId, limit) =>
+      gaps(JSON.stringify([tenant, sessionId, limit]), () => fetchSessionGaps(client, { tenant, sessionId, limit })),
   }
 }

@@ -91,7 +91,6 @@ describe('who may ask', () => {
     ['/api/admin/activity/health'],
     ['/api/admin/sync'],
     [`/api/admin/events/${id(1)}`],
-    ['/metrics'],
   ])('%s takes a key that may read', async (path) => {
     const refused = await inbox.get(path)
     expect(refused.status).toBe(401)
@@ -101,6 +100,22 @@ describe('who may ask', () => {
     expect((await inbox.get(path, sender)).status).toBe(403)
     expect((await inbox.get(path, reader)).status).toBe(200)
     expect((await inbox.get(path, admin)).status).toBe(200)
+  })
+
+  test('metrics need no key on this machine and one through a proxy; one that is sent must be right', async () => {
+    const open = await inbox.get('/metrics')
+    expect({ status: open.status, type: open.headers.get('content-type') }).toMatchObject({
+      status: 200,
+      type: expect.stringContaining('text/plain'),
+    })
+    expect(await open.text()).toMatch(
+      /^agnes_inbox_requests_total\{route="\/api\/admin\/activity",status="401"\} \d+$/m,
+    )
+    const proxied = { 'x-forwarded-for': '203.0.113.9' }
+    expect((await inbox.get('/metrics', undefined, proxied)).status).toBe(401)
+    expect((await inbox.get('/metrics', reader, proxied)).status).toBe(200)
+    expect((await inbox.get('/metrics', 'agn_abcdefgh_0123456789012345678901234567890123456789')).status).toBe(401)
+    expect((await inbox.get('/metrics', sender)).status).toBe(403)
   })
 
   test('what another tenant did is not there, whatever is asked for', async () => {

@@ -34,6 +34,8 @@ export interface TelegramOptions {
   /** What buttons and `/feedback` ask; undefined: nobody keeps reports. */
   readonly reports?: ReportActions | undefined
   explain(error: unknown): unknown
+  /** @see BotOptions.onCall */
+  readonly onCall?: ((method: string, status: number | undefined) => void) | undefined
   readonly log: Log
   readonly clock?: Clock | undefined
   readonly callSeconds?: number | undefined
@@ -148,6 +150,7 @@ export function openTelegram(options: TelegramOptions): Telegram {
       apiRoot: config.apiRoot,
       webhookUrl: config.mode === 'webhook' && publicUrl !== undefined ? publicUrl + webhookPath : undefined,
       callSeconds: options.callSeconds,
+      onCall: options.onCall,
       client,
       links,
       clock,
