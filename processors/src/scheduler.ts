@@ -14,10 +14,19 @@ export interface ScheduledProcessor {
   readonly everyMs: number
 }
 
+/** What is done now and then beside the processors, by the process that has the lease. */
+export interface ScheduledJob {
+  readonly name: string
+  readonly everyMs: number
+  /** Asks before each step; what it leaves is done the next time. */
+  run(mayGoOn: () => boolean): Promise<void>
+}
+
 export interface SchedulerOptions {
   readonly client: ClickHouseClient
   /** In the order they run when several are due. */
   readonly processors: readonly ScheduledProcessor[]
+  readonly jobs?: readonly ScheduledJob[]
   /** Tells this process from all others, and people which it is. */
   readonly holder: string
   readonly log: Log
@@ -42,11 +51,11 @@ const firstPauseMs = 1_000
 const longestPauseMs = 30_000
 
 export function startScheduler(options: SchedulerOptions): Scheduler {
-  const { client, processors, holder, log, clock = realClock, leaseTtlMs = defaultTtlMs } = options
+  const { client, processors, jobs = [], holder, log, clock = realClock, leaseTtlMs = defaultTtlMs } = options
   const stopping = new AbortController()
   let lease: Lease | undefined
   /** By the monotonic clock; a processor that never ran is due. They outlive a lease that was lost for a moment. */
-  const dueAtMs = new Map<Processor, number>()
+  const dueAtMs = new Map<Processor | ScheduledJob, number>()
 
   async function run(): Promise<void> {
     let pauseMs = firstPauseMs
@@ -93,7 +102,16 @@ export function startScheduler(options: SchedulerOptions): Scheduler {
           for (const next of processors) if (next.processor.after === processor) dueAtMs.delete(next.processor)
         options.onRound?.(processor.name, totals)
       }
-      const next = Math.min(...processors.map(({ processor }) => dueAtMs.get(processor) ?? 0))
+      for (const job of jobs) {
+        if (!mayGoOn()) return
+        const startedAtMs = clock.now()
+        if (startedAtMs < (dueAtMs.get(job) ?? Number.NEGATIVE_INFINITY)) continue
+        dueAtMs.set(job, startedAtMs + job.everyMs)
+        // A job that fails holds no processor up; that ClickHouse is away they notice themselves.
+        await job.run(mayGoOn).catch((error: Error) => log(`processors: ${job.name} failed: ${error.message}`, 'warn'))
+      }
+      const all = [...processors.map(({ processor }) => processor), ...jobs]
+      const next = Math.min(...all.map((one) => dueAtMs.get(one) ?? 0))
       await clock.sleep(Math.max(0, next - clock.now()), AbortSignal.any([held.lost, stopping.signal]))
     }
   }

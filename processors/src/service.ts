@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { createAgnesClient } from '@agnes/clickhouse'
 import type { Log } from '@agnes/config'
 import { startTelemetry, type TelemetryOptions } from '@agnes/instrumentation'
+import { cleanTurns } from './cleaning.ts'
 import { scheduled } from './registry.ts'
 import type { SessionRun } from './run.ts'
 import { startScheduler } from './scheduler.ts'
@@ -23,6 +24,7 @@ export interface RunningProcessors {
 
 const requestTimeoutMs = 120_000
 const stopWithinMs = 3_000
+const cleaningEveryMs = 3_600_000
 
 /** @throws UserError (exit code 2) for an interval of a processor there is not */
 export function startProcessors({ clickhouseUrl, intervals, telemetry, log }: ProcessorsOptions): RunningProcessors {
@@ -41,6 +43,13 @@ export function startProcessors({ clickhouseUrl, intervals, telemetry, log }: Pr
       : startScheduler({
           client,
           processors,
+          jobs: [
+            {
+              name: 'cleaning',
+              everyMs: cleaningEveryMs,
+              run: async (mayGoOn) => void (await cleanTurns({ client, mayGoOn })),
+            },
+          ],
           holder: `${hostname()} pid ${process.pid}`,
           log,
           onRun: (run) => events.recorder.sessionProcessor(eventOf(run)),
