@@ -219,6 +219,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const sessions = openSessions({
     clickhouseUrl,
     redaction,
+    rules: rules.source,
     redactionRules: rules.size === 0 ? 'off' : Buffer.from(rules.hash).toString('hex'),
     redactionKey,
     gate,

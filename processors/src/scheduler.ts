@@ -23,12 +23,21 @@ export type Companion = (lease: {
   held(): boolean
 }) => Promise<void>
 
+/** What is done now and then beside the processors, by the process that has the lease. */
+export interface ScheduledJob {
+  readonly name: string
+  readonly everyMs: number
+  /** Asks before each step; what it leaves is done the next time. */
+  run(mayGoOn: () => boolean): Promise<void>
+}
+
 export interface SchedulerOptions {
   readonly client: ClickHouseClient
   /** In the order they run when several are due. */
   readonly processors: readonly ScheduledProcessor[]
   /** Runs until its signal is aborted, and does not reject. */
   readonly companion?: Companion | undefined
+  readonly jobs?: readonly ScheduledJob[]
   /** Tells this process from all others, and people which it is. */
   readonly holder: string
   readonly log: Log
@@ -54,11 +63,11 @@ const longestPauseMs = 30_000
 const longestSleepMs = 86_400_000
 
 export function startScheduler(options: SchedulerOptions): Scheduler {
-  const { client, processors, holder, log, clock = realClock, leaseTtlMs = defaultTtlMs } = options
+  const { client, processors, jobs = [], holder, log, clock = realClock, leaseTtlMs = defaultTtlMs } = options
   const stopping = new AbortController()
   let lease: Lease | undefined
   /** By the monotonic clock; a processor that never ran is due. They outlive a lease that was lost for a moment. */
-  const dueAtMs = new Map<Processor, number>()
+  const dueAtMs = new Map<Processor | ScheduledJob, number>()
 
   async function run(): Promise<void> {
     let pauseMs = firstPauseMs
@@ -119,11 +128,17 @@ export function startScheduler(options: SchedulerOptions): Scheduler {
           for (const next of processors) if (next.processor.after === processor) dueAtMs.delete(next.processor)
         options.onRound?.(processor.name, totals)
       }
-      // Timers do not go further than weeks, and without processors there is nothing to do but to hold the lease.
-      const next = Math.min(
-        clock.now() + longestSleepMs,
-        ...processors.map(({ processor }) => dueAtMs.get(processor) ?? 0),
-      )
+      for (const job of jobs) {
+        if (!mayGoOn()) return
+        const startedAtMs = clock.now()
+        if (startedAtMs < (dueAtMs.get(job) ?? Number.NEGATIVE_INFINITY)) continue
+        dueAtMs.set(job, startedAtMs + job.everyMs)
+        // A job that fails holds no processor up; that ClickHouse is away they notice themselves.
+        await job.run(mayGoOn).catch((error: Error) => log(`processors: ${job.name} failed: ${error.message}`, 'warn'))
+      }
+      const all = [...processors.map(({ processor }) => processor), ...jobs]
+      // Timers do not go further than weeks, and without any of them there is nothing to do but to hold the lease.
+      const next = Math.min(clock.now() + longestSleepMs, ...all.map((one) => dueAtMs.get(one) ?? 0))
       await clock.sleep(Math.max(0, next - clock.now()), AbortSignal.any([held.lost, stopping.signal]))
     }
   }

@@ -4,6 +4,7 @@ import { createAgnesClient } from '@agnes/clickhouse'
 import type { Log } from '@agnes/config'
 import { startTelemetry, type TelemetryOptions } from '@agnes/instrumentation'
 import { tellTransition } from './alerts/event.ts'
+import { cleanTurns } from './cleaning.ts'
 import { realClock } from './clock.ts'
 import { companions, scheduled } from './registry.ts'
 import type { SessionRun } from './run.ts'
@@ -27,6 +28,7 @@ export interface RunningProcessors {
 
 const requestTimeoutMs = 120_000
 const stopWithinMs = 3_000
+const cleaningEveryMs = 3_600_000
 
 /** @throws UserError (exit code 2) for an interval of a processor there is not */
 export function startProcessors(options: ProcessorsOptions): RunningProcessors {
@@ -65,6 +67,13 @@ export function startProcessors(options: ProcessorsOptions): RunningProcessors {
           client,
           processors,
           companion,
+          jobs: [
+            {
+              name: 'cleaning',
+              everyMs: cleaningEveryMs,
+              run: async (mayGoOn) => void (await cleanTurns({ client, mayGoOn })),
+            },
+          ],
           holder: `${hostname()} pid ${process.pid}`,
           log,
           onRun: (run) => events.recorder.sessionProcessor(eventOf(run)),

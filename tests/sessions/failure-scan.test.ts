@@ -11,17 +11,19 @@ import {
   type ToolDecision,
   TurnReader,
 } from '@agnes/processors'
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
-const folder = path.join(import.meta.dirname, '..', 'fixtures', 'transcripts')
-const transcripts = readdirSync(folder)
-  .filter((file) => file.endsWith('.jsonl') && file !== 'labels.jsonl')
-  .map((file) => ({ file, lines: readFileSync(path.join(folder, file), 'utf8').trimEnd().split('\n') }))
+const fixtures = path.join(import.meta.dirname, '..', 'fixtures')
+const folder = path.join(fixtures, 'transcripts')
+const windowsFolder = path.join(fixtures, 'windows')
+const transcripts = transcriptsIn(folder)
+const windows = transcriptsIn(windowsFolder)
 const clean = transcripts.filter(({ lines }) => findingsOf(lines).length === 0)
 
 describe('labelled transcripts', () => {
   test('exactly what the labels say is found', async () => {
-    const { disagreements, labelledFiles } = await evaluateFolder(folder)
+    const { disagreements, labelledFiles } = await evaluateFolder(folder, 0)
     expect(disagreements).toEqual([])
     expect(labelledFiles).toBe(transcripts.length)
   })
@@ -44,7 +46,7 @@ describe('labelled transcripts', () => {
       writeFileSync(path.join(other, file), readFileSync(path.join(folder, file)))
       const labels = { file, findings: [{ line: 1, type: 'loop' }] }
       writeFileSync(path.join(other, 'labels.jsonl'), JSON.stringify(labels))
-      const text = formatEvaluation(await evaluateFolder(other))
+      const text = formatEvaluation(await evaluateFolder(other, 0))
       expect(text).toMatch(/tool_error\.mcp +0 +2 +0 +0\.000 +–/)
       expect(text).toContain(`missed: ${file}:1 loop`)
       expect(text).toContain(`not labelled: ${file}:7 tool_error.mcp "MCP error -32603: Not Found: project SHOP"`)
@@ -54,10 +56,86 @@ describe('labelled transcripts', () => {
   })
 })
 
+describe('labelled windows: loops, ends and clean sessions as real ones look', () => {
+  test('loops and ends are told from what only looks like one', async () => {
+    const { disagreements, labelledFiles, scores } = await evaluateFolder(windowsFolder, 0)
+    expect(disagreements).toEqual([])
+    expect(labelledFiles).toBe(windows.length)
+    const found = Object.fromEntries(scores.map(({ name, right }) => [name, right]))
+    for (const { name } of rules.filter((rule) => /^(?:loop|abrupt_end)\./.test(rule.name))) {
+      expect(found[name], name).toBeGreaterThanOrEqual(3)
+    }
+  })
+
+  test('a clean session has no finding but exits of a shell, which are information', () => {
+    const cleanOnes = windows.filter(({ file }) => file.startsWith('clean.'))
+    expect(cleanOnes.length).toBeGreaterThanOrEqual(7)
+    const others = cleanOnes.flatMap(({ file, lines }) =>
+      beyondShellExits(findingsOf(lines)).map((it) => `${file} ${it}`),
+    )
+    expect(others).toEqual([])
+  })
+
+  test('nor has any session in which each call does something else and the model has the last word', () => {
+    fc.assert(
+      fc.property(fc.array(cleanStep, { maxLength: 60 }), (steps) => {
+        const lines = steps.flatMap((step, i) => step(`t${i}`))
+        expect(beyondShellExits(findingsOf([prompt('Go on.'), ...lines, answer()]))).toEqual([])
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  const cleanStep: fc.Arbitrary<(id: string) => string[]> = fc.oneof(
+    fc
+      .tuple(
+        fc.constantFrom('Read', 'Edit', 'Write', 'Grep', 'Bash', 'mcp__crm__find', 'WebFetch', 'Task'),
+        fc.string(),
+      )
+      .map(([name, said]) => (id: string) => [
+        call(id, name, { file_path: `/work/${id}.ts`, command: `run ${id}` }),
+        result(id, `${id} ${said} permission denied error [Request interrupted by user]`, false),
+      ]),
+    fc
+      .tuple(fc.integer({ min: 1, max: 125 }), fc.constantFrom('', 'no matches', 'not ok'))
+      .map(([code, said]) => (id: string) => [
+        call(id, 'Bash', { command: `grep ${id} src` }),
+        result(id, `Exit code ${code}\n${said}`, true),
+        call(`${id}e`, 'Edit', { file_path: `/work/${id}.ts` }),
+        result(`${id}e`, 'The file has been updated.', false),
+        call(`${id}b`, 'Bash', { command: `run ${id}` }),
+        result(`${id}b`, 'ok', false),
+      ]),
+    fc
+      .constantFrom('BashOutput', 'TaskOutput')
+      .map((name) => (id: string) => [
+        call(id, name, { task_id: 'b1' }),
+        result(id, '<status>running</status>', false),
+      ]),
+    fc.string().map((said) => () => [answer(), prompt(`no, stop. wrong. ${said}`)]),
+    fc.constant((id: string) => [
+      JSON.stringify({ type: 'summary', summary: 'x', leafUuid: id }),
+      JSON.stringify({
+        type: 'progress',
+        isSidechain: false,
+        sessionId: 's',
+        uuid: id,
+        data: { type: 'hook_progress' },
+      }),
+    ]),
+  )
+
+  function beyondShellExits(findings: readonly Finding[]): string[] {
+    return findings
+      .filter(({ severity, rule }) => severity !== 'info' || rule !== 'tool_error.shell_exit')
+      .map(({ line, rule }) => `${line} ${rule}`)
+  }
+})
+
 describe('a session that grows', () => {
   test('no prefix says what the whole takes back', () => {
     const takenBack: string[] = []
-    for (const { file, lines } of transcripts) {
+    for (const { file, lines } of [...transcripts, ...windows]) {
       const whole = new Map(findingsOf(lines).map((finding) => [finding.id, JSON.stringify(finding)]))
       for (let n = 1; n < lines.length; n++) {
         for (const finding of findingsOf(lines.slice(0, n))) {
@@ -103,10 +181,12 @@ describe('what is put into a clean transcript is found, and nothing else', () =>
     expect(places.filter((place) => !finds(place, records, ['loop.same_call', ...failures]))).toEqual([])
   })
 
-  test('a cut after each call', () => {
+  test('a cut after each call, but for those that wait for a person', () => {
     const cuts = clean.flatMap(({ file, lines }) =>
       lines.flatMap((line, at) =>
-        line.includes('"type":"tool_use"') ? [{ file, lines: lines.slice(0, at + 1) }] : [],
+        line.includes('"type":"tool_use"') && !/"name":"(?:AskUserQuestion|ExitPlanMode)"/.test(line)
+          ? [{ file, lines: lines.slice(0, at + 1) }]
+          : [],
       ),
     )
     expect(cuts.length).toBeGreaterThan(50)
@@ -179,6 +259,12 @@ describe('hostile sessions', () => {
 const rejection =
   "The user doesn't want to proceed with this tool use. The tool use was rejected (eg. if it was a file edit, the new_string was NOT written to the file)."
 
+function transcriptsIn(dir: string): { file: string; lines: string[] }[] {
+  return readdirSync(dir)
+    .filter((file) => file.endsWith('.jsonl') && file !== 'labels.jsonl')
+    .map((file) => ({ file, lines: readFileSync(path.join(dir, file), 'utf8').trimEnd().split('\n') }))
+}
+
 function findingsOf(lines: readonly string[], telemetry?: ReadonlyMap<string, ToolDecision>): Finding[] {
   const scan = createFailureScan(telemetry === undefined ? {} : { telemetry })
   const reader = new TurnReader((turn) => scan.turn(turn))
@@ -193,6 +279,11 @@ function names(findings: readonly Finding[]): string[] {
 
 function linesOf(file: string): readonly string[] {
   return transcripts.find((transcript) => transcript.file === file)?.lines ?? []
+}
+
+function prompt(text: string): string {
+  const message = { role: 'user', content: text }
+  return JSON.stringify({ isSidechain: false, sessionId: 's', type: 'user', uuid: 'prompt', message })
 }
 
 function call(id: string, name: string, input: object): string {

@@ -2,6 +2,7 @@
 import { parentPort, type Transferable, workerData } from 'node:worker_threads'
 import { compileRules, createRedaction, noRules, type RulesFile } from '@agnes/redaction'
 import { createIdCollector } from '../event-ids.ts'
+import type { Numbered } from '../thread-pool.ts'
 import { decode, RequestError, type Rows, type TranscodeLimits, type WireFormat } from './decode.ts'
 
 /** What the thread is started with. */
@@ -14,9 +15,8 @@ export interface DecodeSettings {
   readonly limits: TranscodeLimits | undefined
 }
 
-/** A request; `number` comes back with its outcome. */
+/** A request. */
 export interface DecodeTask {
-  readonly number: number
   /** A whole ArrayBuffer: it changes hands. */
   readonly body: Uint8Array<ArrayBuffer>
   readonly format: WireFormat
@@ -29,7 +29,6 @@ export interface DecodeTask {
 
 export type DecodeOutcome =
   | {
-      readonly number: number
       readonly kind: 'decoded'
       readonly rows: Rows
       /** What its events with an id are recognised by, 8 bytes each. */
@@ -38,12 +37,11 @@ export type DecodeOutcome =
       readonly body: Uint8Array<ArrayBuffer>
     }
   | {
-      readonly number: number
       readonly kind: 'refused'
       readonly status: RequestError['status']
       readonly message: string
     }
-  | { readonly number: number; readonly kind: 'failed'; readonly message: string }
+  | { readonly kind: 'failed'; readonly message: string }
 
 const port = parentPort
 if (port === null) throw new Error('decode-thread.ts runs as a worker thread only')
@@ -52,8 +50,10 @@ const rules = settings.rules === undefined ? noRules : await compileRules(settin
 const redaction = createRedaction(rules, settings.redactionKey)
 const collect = createIdCollector(settings.recognitionKey)
 
-port.on('message', (task: DecodeTask) => {
-  const { number, body } = task
+port.on('message', ({ number, message: task }: Numbered<DecodeTask>) => {
+  const { body } = task
+  const answer = (message: DecodeOutcome, transfer: readonly Transferable[] = []): void =>
+    port.postMessage({ number, message } satisfies Numbered<DecodeOutcome>, transfer)
   try {
     const collected = collect(task.tenant, task.known)
     const rows = decode(Buffer.from(body.buffer), task.format, task.receivedAtNs, {
@@ -61,13 +61,12 @@ port.on('message', (task: DecodeTask) => {
       ids: collected,
       ...(settings.limits === undefined ? {} : { limits: settings.limits }),
     })
-    const outcome: DecodeOutcome = { number, kind: 'decoded', rows, ids: collected.added(), body }
-    port.postMessage(outcome, [body.buffer, rows.bytes.buffer as Transferable])
+    answer({ kind: 'decoded', rows, ids: collected.added(), body }, [body.buffer, rows.bytes.buffer as Transferable])
   } catch (error) {
-    const outcome: DecodeOutcome =
+    answer(
       error instanceof RequestError
-        ? { number, kind: 'refused', status: error.status, message: error.message }
-        : { number, kind: 'failed', message: (error as Error).stack ?? String(error) }
-    port.postMessage(outcome)
+        ? { kind: 'refused', status: error.status, message: error.message }
+        : { kind: 'failed', message: (error as Error).stack ?? String(error) },
+    )
   }
 })

@@ -72,7 +72,7 @@ test('a request whose thread ends may be sent again, and gets another thread', a
   const others = createDecodeThreads(1, { ...keys, rules: {}, limits: undefined }, () => {})
   const lost = others.decode({ ...asked, body: encode('json', request(['a'])) })
   // Before the thread could even load its code.
-  await Promise.all([others.close(), expect(lost).rejects.toThrow('the thread that decoded the request ended')])
+  await Promise.all([others.close(), expect(lost).rejects.toThrow('the decoding thread ended')])
   expect((await others.decode({ ...asked, body: encode('json', request(['a'])) })).rows.records).toBe(1)
   await others.close()
 })

@@ -2,18 +2,21 @@
 import { createHmac } from 'node:crypto'
 import { createAgnesClient } from '@agnes/clickhouse'
 import type { Log } from '@agnes/config'
-import type { StartRedaction } from '@agnes/redaction'
+import type { RulesFile, StartRedaction } from '@agnes/redaction'
 import { defaultTenant, type Gate } from '../auth/gate.ts'
 import type { ByteBudget } from '../byte-budget.ts'
 import type { Metrics } from '../metrics.ts'
 import { createUploadAudit, type Deliver } from './audit.ts'
 import { watchSessionDirectory } from './directory.ts'
+import { createRedactThreads } from './redact-threads.ts'
 import { createSessionRoute, type SessionRoute } from './route.ts'
 import { createSessionStore, type SessionLimits } from './upload.ts'
 
 export interface SessionsOptions {
   readonly clickhouseUrl: string
   readonly redaction: StartRedaction
+  /** What `redaction` was made of; undefined: nothing is redacted. */
+  readonly rules: RulesFile | undefined
   /** Hash of the rules, hex, or `off`. */
   readonly redactionRules: string
   readonly redactionKey: Uint8Array
@@ -46,9 +49,11 @@ export function openSessions(options: SessionsOptions): Sessions {
     // A piece of eight megabytes on a server that is busy.
     requestTimeoutMs: 60_000,
   })
+  const threads = createRedactThreads({ rules: options.rules, redactionKey }, log)
   const store = createSessionStore({
     client,
     redaction,
+    threads,
     redactionRules,
     // A key of its own: a mark that stands for a secret tells nothing of the hash of a line.
     key: createHmac('sha256', redactionKey).update('lines of sessions').digest(),
@@ -69,6 +74,7 @@ export function openSessions(options: SessionsOptions): Sessions {
     async stop(withinMs) {
       const idle = Promise.all([route.idle(), directory?.stop()])
       await Promise.race([idle, new Promise((resolve) => setTimeout(resolve, withinMs).unref())])
+      await threads.close()
       await client.close()
     },
   }

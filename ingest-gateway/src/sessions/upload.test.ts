@@ -63,6 +63,18 @@ const resumeAt = (text: string) => ({
   'Agnes-Prefix-Hash': prefixHash(text),
 })
 
+test('P24 the thread that answers has time for others while a long line is redacted', async () => {
+  const file = newFile()
+  // Each of these could be a card's number until it is looked at.
+  const line = JSON.stringify({ text: `password=hunter2-hunter2 ${'4111 1111 1111 1112 '.repeat(100_000)}` })
+  const before = performance.eventLoopUtilization()
+  expect(await post(file, `${line}\n`)).toMatchObject({ status: 200, json: { lines: 1, redactions: 1 } })
+  const { utilization } = performance.eventLoopUtilization(before)
+  expect((await ofAnn(file)).main).toContain('password=[redacted password x')
+  // Redacted on this thread, it would be busy for most of the time.
+  expect(utilization).toBeLessThan(0.5)
+})
+
 describe('a session that grows', () => {
   test('is one version, told by what is new, whether it comes whole or only the rest of it', async () => {
     const file = newFile()

@@ -24,6 +24,7 @@ import {
 import type { StartRedaction } from '@agnes/redaction'
 import { createLineReader, type FileLine } from './lines.ts'
 import { redactLine } from './redact-line.ts'
+import { longLineBytes, type RedactThreads } from './redact-threads.ts'
 import { commitVersion } from './versions.ts'
 
 export interface SessionLimits {
@@ -51,6 +52,8 @@ export const sessionLimits: SessionLimits = {
 export interface SessionStoreOptions {
   readonly client: ClickHouseClient
   readonly redaction: StartRedaction
+  /** For long lines; without them each is redacted on this thread. */
+  readonly threads?: Pick<RedactThreads, 'redact'> | undefined
   /** Hash of the rules, hex, or `off`. */
   readonly redactionRules: string
   /** Secret of this installation: what is stored of a line's hash is made with it. */
@@ -128,7 +131,7 @@ interface HashedLine extends FileLine {
 }
 
 export function createSessionStore(options: SessionStoreOptions): SessionStore {
-  const { client, redaction, redactionRules, key: secret, now = () => new Date() } = options
+  const { client, redaction, threads, redactionRules, key: secret, now = () => new Date() } = options
   const limits = { ...sessionLimits, ...options.limits }
 
   function versionAt(
@@ -242,7 +245,10 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
       const result: NewLine[] = []
       let since = performance.now()
       for (const { content, hash } of lines) {
-        result.push({ hash, ...redactLine(redactor, content) })
+        const isLong = content.length >= longLineBytes && redactor.candidates(content)?.length !== 0
+        const line =
+          isLong && threads !== undefined ? await threads.redact(key.tenant, content) : redactLine(redactor, content)
+        result.push({ hash, ...line })
         if (performance.now() - since < longestStretchMs) continue
         await breathe()
         since = performance.now()

@@ -7,6 +7,7 @@ export function formatEvaluation({
   megabytesPerSecond,
   counts,
   labelledFiles,
+  types,
   scores,
   disagreements,
 }: Evaluation): string {
@@ -36,14 +37,16 @@ export function formatEvaluation({
     `Against labels.jsonl (${labelledFiles} transcripts)`,
     table([
       ['finding', 'right', 'wrong', 'missed', 'precision', 'recall'],
-      ...scores.map(({ name, right, wrong, missed, precision, recall }) => [
-        name,
-        String(right),
-        String(wrong),
-        String(missed),
-        share(precision),
-        share(recall),
-      ]),
+      ...[...types, ...scores]
+        .sort((a, b) => (a.name < b.name ? -1 : 1))
+        .map(({ name, right, wrong, missed, precision, recall }) => [
+          name,
+          String(right),
+          String(wrong),
+          String(missed),
+          share(precision),
+          share(recall),
+        ]),
     ]),
   )
   for (const { kind, file, line, name, excerpt } of disagreements) {

@@ -1,5 +1,6 @@
 /** How the session ends: whose move it is, and whether that side ever made it. */
 import type { Turn } from '../transcripts/turn.ts'
+import { reasonOf } from './gestures.ts'
 import type { RuleName } from './rules.ts'
 import type { Place } from './scan.ts'
 
@@ -13,7 +14,9 @@ export class Ending {
   private readonly side = new Chain()
   private hasMain = false
 
-  turn(turn: Turn): void {
+  /** `command` is what a note is the text of, where a command of the project was given. */
+  turn(turn: Turn, command: Turn | undefined): void {
+    if (command !== undefined) this.main.asked(command)
     // The file of a sub-agent has nothing but its own chain; in others the sub-agents' turns stand between.
     if (turn.isSidechain) this.side.turn(turn)
     else {
@@ -38,9 +41,7 @@ class Chain {
       case 'prompt':
       case 'attachment':
         // Records of type attachment are context, not the person's move.
-        if (turn.role !== 'user') return
-        this.waiting.clear()
-        this.leave('abrupt_end.unanswered_prompt', turn)
+        if (turn.role === 'user') this.asked(turn)
         return
       case 'text':
         if (turn.model === '<synthetic>') return
@@ -51,13 +52,21 @@ class Chain {
         this.leave('abrupt_end.unfinished_message', turn)
         return
       case 'tool_use':
+        // It is the person's move now; whether they are still there is no failure.
+        if (asking.has(turn.toolName)) {
+          this.close()
+          return
+        }
         if (this.waiting.size >= maxWaiting) this.waiting.clear()
         this.waiting.set(turn.toolUseId, turn)
         this.leave('abrupt_end.unanswered_call', turn)
         return
       case 'tool_result':
         this.waiting.delete(turn.toolUseId)
-        this.leave('abrupt_end.unanswered_result', turn)
+        if (isPlainNo(turn)) {
+          this.waiting.clear()
+          this.leave('abrupt_end.interrupted', turn)
+        } else this.leave('abrupt_end.unanswered_result', turn)
         return
       case 'interrupt':
         this.waiting.clear()
@@ -82,6 +91,12 @@ class Chain {
         return
       default:
     }
+  }
+
+  /** It is the model's move. */
+  asked(turn: Turn): void {
+    this.waiting.clear()
+    this.leave('abrupt_end.unanswered_prompt', turn)
   }
 
   end(): Place | undefined {
@@ -110,6 +125,14 @@ class Chain {
   private closeUnlessCalled(): void {
     if (this.rule === 'abrupt_end.unfinished_message' || this.rule === 'abrupt_end.unanswered_result') this.close()
   }
+}
+
+/** Calls that wait for a person, as long as nobody has answered. */
+const asking = new Set(['AskUserQuestion', 'ExitPlanMode', 'exit_plan_mode'])
+
+/** A person's no without a reason stops the turn; with one, the model is to go on. */
+function isPlainNo({ errorClass, text }: Turn): boolean {
+  return (errorClass === 'user_rejected' || errorClass === 'plan_rejected') && reasonOf(text) === ''
 }
 
 /** Records that are written when the model has ended its turn. */

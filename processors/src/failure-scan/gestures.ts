@@ -73,6 +73,6 @@ export class Gestures {
 }
 
 /** What the person typed, where they did. */
-function reasonOf(text: string): string {
+export function reasonOf(text: string): string {
   return /\b(?:the user said|following reason for the rejection):\s*([\s\S]*)$/i.exec(text)?.[1]?.trim() ?? ''
 }

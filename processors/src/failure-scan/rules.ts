@@ -124,15 +124,16 @@ export const rules = [
   },
   {
     name: 'loop.same_call',
-    version: 1,
+    version: 2,
     severity: 'warning',
-    explain: 'The same call failed three times alike, or calls on the same file did, without a success between.',
+    explain:
+      'The same call failed three times alike, or calls on the same file did, by whatever tool, without a success between.',
     advice:
       'Look at what Claude could not know: name the right command or file in CLAUDE.md or in the tool’s description.',
   },
   {
     name: 'loop.same_error',
-    version: 1,
+    version: 2,
     severity: 'warning',
     explain:
       'Calls of one tool failed with the same error three times in a row on different targets; on different files, four times.',
@@ -141,7 +142,7 @@ export const rules = [
   },
   {
     name: 'loop.same_result',
-    version: 1,
+    version: 2,
     severity: 'warning',
     explain:
       'The same call gave the same result three times, and nothing was changed between. Waiting for something is not counted.',
@@ -149,14 +150,14 @@ export const rules = [
   },
   {
     name: 'abrupt_end.unanswered_call',
-    version: 1,
+    version: 2,
     severity: 'warning',
     explain: 'The session ends with a call that has no result.',
     advice: 'The client was closed or died while a tool ran; look at what the tool was.',
   },
   {
     name: 'abrupt_end.unanswered_result',
-    version: 1,
+    version: 2,
     severity: 'warning',
     explain: 'The session ends with a result to which the model did not answer.',
     advice: 'The client was closed or died while the model was asked.',
@@ -170,16 +171,16 @@ export const rules = [
   },
   {
     name: 'abrupt_end.unanswered_prompt',
-    version: 1,
+    version: 2,
     severity: 'warning',
     explain: 'The session ends with a prompt that was never answered.',
     advice: 'The client was closed or died, or the API could not be reached.',
   },
   {
     name: 'abrupt_end.interrupted',
-    version: 1,
+    version: 2,
     severity: 'info',
-    explain: 'A person stopped Claude and did not go on.',
+    explain: 'A person stopped Claude, or said no to a call, and did not go on.',
     advice: 'Many of these say that people give up: read what came before.',
   },
   {

@@ -12,6 +12,7 @@ import { Ending } from './ending.ts'
 import type { Finding, FindingType } from './finding.ts'
 import { Gestures } from './gestures.ts'
 import { Loops } from './loops.ts'
+import { ProjectCommands } from './project-commands.ts'
 import { type RuleName, ruleOf } from './rules.ts'
 
 /** What Claude Code's own event `tool_decision` says of a call. */
@@ -60,6 +61,7 @@ class Scan implements FailureScan {
   private readonly gestures: Gestures
   private readonly loops: Loops
   private readonly ending = new Ending()
+  private readonly commands = new ProjectCommands()
   /** Whether the summary of a compaction that comes next belongs to a mark that was found already. */
   private isMarked = false
 
@@ -96,8 +98,9 @@ class Scan implements FailureScan {
       default:
     }
     this.gestures.turn(turn)
-    this.loops.turn(turn, call)
-    this.ending.turn(turn)
+    const command = this.commands.turn(turn)
+    this.loops.turn(turn, call, command)
+    this.ending.turn(turn, command)
   }
 
   end(): Finding[] {
