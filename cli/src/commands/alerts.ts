@@ -121,7 +121,7 @@ function registerMute(alerts: Command): void {
     .description('Tell nobody of the alerts of a rule for a while; they are evaluated and listed all the same')
     .requiredOption('--for <time>', 'how long: 30m, 2h, 7d, at most 30d', muteTime)
     .option('--label <name=value>', 'only alerts with this label, may be repeated: tenant=acme', label)
-    .option('--comment <text>', 'why')
+    .option('--comment <text>', 'why it is muted, for the others')
     .option('--json', 'print the silence as JSON')
     .addHelpText(
       'after',
