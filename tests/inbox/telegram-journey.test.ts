@@ -252,7 +252,7 @@ test('Telegram calls the webhook, and nobody else does', async () => {
   await inbox.restart({ publicUrl: 'https://agnes.example', telegram })
   try {
     const phone = phoneOf(other, 'Vera')
-    await expect.poll(() => other.webhook).toBe('https://agnes.example/telegram/webhook')
+    await expect.poll(() => other.webhook, { timeout: 20_000 }).toBe('https://agnes.example/telegram/webhook')
     expect((await phone.ask('/health')).text).toContain('linked admins only')
     expect(called).toBe('https://agnes.example/telegram/webhook')
     const forged = await fetch(new URL('/telegram/webhook', inbox.url), {
