@@ -48,7 +48,8 @@ export function createQuestions(client: ClickHouseClient): Questions {
   const pulses = createCache<HealthPulse>({ freshMs })
   const summaries = createCache<Counted>({ freshMs: (tookMs) => Math.min(freshMs, tookMs * keptPerTook) })
   const grids = createCache<Syncs>({ freshMs, staleMs })
-  // All telemetry of Claude Code is held against all transcripts: seconds, where there are thousands of sessions.
+  // All telemetry of Claude Code is held against all transcripts: seconds, where there are thousands of
+  // sessions, so it leaves a core to those who look at other pages.
   const gaps = createCache<readonly SessionGap[]>({ freshMs, staleMs, maxKeys: keptGaps })
   return {
     pulse: (tenant) => pulses(tenant, () => fetchHealth(client, { tenant })),
@@ -63,6 +64,8 @@ export function createQuestions(client: ClickHouseClient): Questions {
         return { tables: await fetchSyncs(client, { tenant, now }), generatedAt: now.toISOString() }
       }),
     gaps: (tenant, sessionId) =>
-      gaps(JSON.stringify([tenant, sessionId]), () => fetchSessionGaps(client, { tenant, sessionId, limit: mostGaps })),
+      gaps(JSON.stringify([tenant, sessionId]), () =>
+        fetchSessionGaps(client, { tenant, sessionId, limit: mostGaps, maxThreads: 1 }),
+      ),
   }
 }
