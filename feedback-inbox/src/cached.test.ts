@@ -81,3 +81,16 @@ test('what took long is kept longer', async () => {
   void get()
   expect(asked()).toBe(2)
 })
+
+test('of more keys than it keeps the oldest is forgotten', async () => {
+  const { get, answer, asked } = start({ freshMs: 30_000, maxKeys: 2 })
+  for (const key of ['a', 'b', 'c']) {
+    const asking = get(key)
+    answer(key)
+    expect(await asking).toBe(key)
+  }
+  expect(await Promise.all([get('b'), get('c')])).toEqual(['b', 'c'])
+  expect(asked()).toBe(3)
+  void get('a')
+  expect(asked()).toBe(4)
+})

@@ -7,6 +7,8 @@ export interface CacheOptions {
   readonly freshMs: number | ((tookMs: number) => number)
   /** Milliseconds an older one may be handed out while the next is on its way; none unless told. */
   readonly staleMs?: number
+  /** Keys that are remembered, 500 unless told; the oldest goes first. */
+  readonly maxKeys?: number
   /** Monotonic clock, milliseconds. */
   readonly nowMs?: () => number
 }
@@ -20,10 +22,7 @@ interface Entry<T> {
   next?: Entry<T>
 }
 
-/** Keys that are remembered; the oldest goes first. */
-const maxKeys = 500
-
-export function createCache<T>({ freshMs, staleMs = 0, nowMs = () => performance.now() }: CacheOptions) {
+export function createCache<T>({ freshMs, staleMs = 0, maxKeys = 500, nowMs = () => performance.now() }: CacheOptions) {
   const entries = new Map<string, Entry<T>>()
   const freshFor = (tookMs: number): number => (typeof freshMs === 'number' ? freshMs : freshMs(tookMs))
 

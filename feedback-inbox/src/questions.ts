@@ -36,8 +36,8 @@ export interface Questions {
   /** @param said what the URL says of the filter: the same words are the same question */
   summary(filter: TimelineFilter, said: ReadonlyMap<string, string>): Promise<Counted>
   syncs(tenant: string): Promise<Syncs>
-  /** @param sessionId empty for all sessions */
-  gaps(tenant: string, sessionId: string, limit: number): Promise<readonly SessionGap[]>
+  /** By session, the first {@link mostGaps}. @param sessionId empty for all sessions */
+  gaps(tenant: string, sessionId: string): Promise<readonly SessionGap[]>
 }
 
 const freshMs = 30_000
@@ -47,13 +47,18 @@ const keptPerTook = 5
 /** The grid takes half a second on 5 million events: who comes back within ten minutes need not wait for the next one. */
 const staleMs = 600_000
 
+export const mostGaps = 10_000
+/** Answers may be large: each has up to {@link mostGaps} rows. */
+const keptGaps = 20
+
 export function createQuestions(client: ClickHouseClient): Questions {
   const pulses = createCache<HealthPulse>({ freshMs })
   const firing = createCache<readonly FiringAlert[]>({ freshMs: 10_000 })
   const summaries = createCache<Counted>({ freshMs: (tookMs) => Math.min(freshMs, tookMs * keptPerTook) })
   const grids = createCache<Syncs>({ freshMs, staleMs })
-  // All telemetry of Claude Code is held against all transcripts: seconds, where there are thousands of sessions.
-  const gaps = createCache<readonly SessionGap[]>({ freshMs, staleMs })
+  // All telemetry of Claude Code is held against all transcripts: seconds, where there are thousands of
+  // sessions, so it leaves a core to those who look at other pages.
+  const gaps = createCache<readonly SessionGap[]>({ freshMs, staleMs, maxKeys: keptGaps })
   return {
     pulse: (tenant) => pulses(tenant, () => fetchHealth(client, { tenant })),
     firing: (tenant) =>
@@ -75,7 +80,9 @@ export function createQuestions(client: ClickHouseClient): Questions {
         const now = new Date()
         return { tables: await fetchSyncs(client, { tenant, now }), generatedAt: now.toISOString() }
       }),
-    gaps: (tenant, sessionId, limit) =>
-      gaps(JSON.stringify([tenant, sessionId, limit]), () => fetchSessionGaps(client, { tenant, sessionId, limit })),
+    gaps: (tenant, sessionId) =>
+      gaps(JSON.stringify([tenant, sessionId]), () =>
+        fetchSessionGaps(client, { tenant, sessionId, limit: mostGaps, maxThreads: 1 }),
+      ),
   }
 }

@@ -1,5 +1,5 @@
 /** P35: what admins get on their phones, when, and what becomes of it while Telegram or the bot is not well. */
-import { type HealthPulse, migrate } from '@agnes/clickhouse'
+import type { HealthPulse } from '@agnes/clickhouse'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { Notification } from '../../feedback-inbox/src/telegram/notification.ts'
 import { startTestEngine, type TestEngine } from '../support/engine.ts'
@@ -12,7 +12,6 @@ let engine: TestEngine
 let bot: TestBot
 beforeAll(async () => {
   engine = await startTestEngine()
-  await migrate(engine.client)
 })
 afterAll(() => engine.stop())
 

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import { onTestFinished } from 'vitest'
 import { repository } from './agnes.ts'
 
 const places = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
@@ -16,7 +17,10 @@ export const noChromium =
 export const screenshots = path.join(repository, 'tests/screenshots')
 
 export interface TestBrowser {
-  /** A page in a new context, and what went wrong in it: errors of scripts, and what the page's policy refused. */
+  /**
+   * A page in a new context until the test is over, and what went wrong in it: errors of scripts, and what the page's
+   * policy refused. Pages that stay open look again and again, and cost the next tests their time.
+   */
   open(options?: BrowserContextOptions): Promise<{ readonly page: Page; readonly problems: string[] }>
   /** Cookies of somebody who logged in, for `storageState` of other contexts. */
   session(url: string, key: string): Promise<NonNullable<BrowserContextOptions['storageState']>>
@@ -35,6 +39,7 @@ export async function startBrowser(): Promise<TestBrowser> {
       const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options })
       // A busy machine is no reason to fail.
       context.setDefaultTimeout(30_000)
+      onTestFinished(() => context.close())
       const page = await context.newPage()
       const problems: string[] = []
       page.on('pageerror', (error) => problems.push(error.message))

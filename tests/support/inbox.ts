@@ -7,7 +7,6 @@ import {
   type ClickHouseClient,
   createKey,
   fetchTimeline,
-  migrate,
   type TimelineFilter,
   type TimelineRow,
 } from '@agnes/clickhouse'
@@ -38,7 +37,6 @@ export interface TestInbox {
 export async function startTestInbox(settings: Partial<InboxOptions['config']> = {}): Promise<TestInbox> {
   const dataDir = mkdtempSync(path.join(tmpdir(), 'agnes-inbox-'))
   const engine = await startTestEngine()
-  await migrate(engine.client)
   const gateway = await startGateway({
     config: {
       dataDir,
@@ -60,7 +58,8 @@ export async function startTestInbox(settings: Partial<InboxOptions['config']> =
       config: { ...inForce, dataDir, host: '127.0.0.1', httpPort },
       clickhouseUrl: engine.url,
       gateway: { url: gateway.url },
-      keysEveryMs: 50,
+      // Each question costs the engine as much as a page asks of it.
+      keysEveryMs: 400,
       log: (line) => logged.push(line),
     })
   let inbox = await start(0)

@@ -12,6 +12,8 @@ export interface GapRequest {
   readonly since?: Date
   /** 1 to 10000, 1000 unless told. */
   readonly limit?: number
+  /** Cores it may take; as many as there are unless told. */
+  readonly maxThreads?: number
 }
 
 export interface SessionGap {
@@ -32,7 +34,7 @@ export interface SessionGap {
 
 /** By session, in the order of time. @throws UserError (status 400, exit code 2) for a bad request */
 export async function fetchSessionGaps(client: ClickHouseClient, request: GapRequest): Promise<SessionGap[]> {
-  const { limit = 1000, tenant = defaultTenant, sessionId = '', since } = request
+  const { limit = 1000, tenant = defaultTenant, sessionId = '', since, maxThreads } = request
   if (!Number.isInteger(limit) || limit < 1 || limit > 10_000) {
     throw badFilter(`a page cannot have ${limit} rows`, 'limit is a whole number from 1 to 10000')
   }
@@ -50,6 +52,7 @@ LIMIT {limit:UInt32}`,
       ...(sessionId === '' ? {} : { sessionId }),
       ...(since === undefined ? {} : { since: String(since.getTime()) }),
     },
+    maxThreads === undefined ? {} : { max_threads: maxThreads },
   )
   return rows.map((row) => ({
     sessionId: row.session_id,

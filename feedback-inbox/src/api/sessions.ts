@@ -12,6 +12,7 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { parseSessionFilter, sessionQuery } from '../http/session-filter.ts'
 import type { Inbox } from '../inbox.ts'
+import { mostGaps } from '../questions.ts'
 import { addApiRoute } from './route.ts'
 
 const whole = (name: string, from: number, to: number) =>
@@ -146,7 +147,7 @@ export function registerSessionApi(app: FastifyInstance, inbox: Inbox): void {
     access: 'read',
     query: z.object({
       session_id: z.string().optional().describe('Of this session.'),
-      limit: whole(`Rows, ${usualGaps} unless told.`, 1, 10_000),
+      limit: whole(`Rows, ${usualGaps} unless told.`, 1, mostGaps),
     }),
     answer: z.object({
       gaps: z.array(
@@ -165,7 +166,8 @@ export function registerSessionApi(app: FastifyInstance, inbox: Inbox): void {
     }),
     async handle({ query, visitor, request }) {
       const { session_id: sessionId, limit } = query
-      const gaps = await inbox.gaps(visitor.tenant, sessionId ?? '', limit ?? usualGaps)
+      const all = await inbox.gaps(visitor.tenant, sessionId ?? '')
+      const gaps = all.slice(0, limit ?? usualGaps)
       inbox.read(request, { action: 'sessions.read', resource: 'gaps', params: { session_id: sessionId ?? '' } })
       return {
         gaps: gaps.map((gap) => ({

@@ -14,7 +14,7 @@ import { gapsPage } from './gaps.ts'
 import { heatmapPage } from './heatmap.ts'
 import { sessionsPage } from './list.ts'
 
-const mostGaps = 500
+const shownGaps = 500
 /** A page does not wait longer for gaps; they come with the next look. */
 const gapsWithinMs = 80
 
@@ -45,9 +45,9 @@ export function registerSessionPages(app: FastifyInstance, inbox: Inbox): void {
   app.get('/admin/sessions/gaps', read, async (request, reply) => {
     const visitor = visitorOf(request)
     const sessionId = paramsOf(request.url).get('session_id') ?? ''
-    const gaps = await Promise.race([inbox.gaps(visitor.tenant, sessionId, mostGaps), pause(gapsWithinMs, undefined)])
+    const gaps = await Promise.race([inbox.gaps(visitor.tenant, sessionId), pause(gapsWithinMs, undefined)])
     inbox.read(request, { action: 'sessions.read', resource: 'gaps', params: { session_id: sessionId } })
-    const body = gapsPage(gaps, { sessionId, most: mostGaps })
+    const body = gapsPage(gaps?.slice(0, shownGaps), { sessionId, most: shownGaps })
     return sendPage(reply, layout(inbox, { title: 'Gaps', place: 'sessions', visitor, body }))
   })
 
