@@ -11,7 +11,7 @@ export default defineConfig({
     pool: 'forks',
     // Vitest would leave one core of two alone, and most tests wait: for a disk, an engine, a process that starts.
     maxWorkers: Math.max(2, availableParallelism()),
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 120_000,
+    hookTimeout: 180_000,
   },
 })

@@ -1,9 +1,10 @@
-/** `npm run bench [transcode|gateway|ingest|query|inbox|dashboards|scan|up …]`: all of them without arguments. */
+/** `npm run bench [transcode|gateway|ingest|query|inbox|dashboards|scan|report|up …]`: all of them without arguments. */
 import { benchDashboards } from './dashboards.ts'
 import { benchGateway } from './gateway.ts'
 import { benchInbox } from './inbox.ts'
 import { benchIngest } from './ingest.ts'
 import { benchQuery } from './query.ts'
+import { benchReportCommand } from './report-command.ts'
 import { benchScan } from './scan.ts'
 import { benchTranscode } from './transcode.ts'
 import { benchUp } from './up.ts'
@@ -15,6 +16,7 @@ const benches: Readonly<Record<string, () => void | Promise<void>>> = {
   query: benchQuery,
   scan: benchScan,
   inbox: benchInbox,
+  report: benchReportCommand,
   dashboards: benchDashboards,
   up: benchUp,
 }

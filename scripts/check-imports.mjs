@@ -8,11 +8,12 @@ import path from 'node:path'
 const rooms = {
   events: [],
   config: [],
+  wasm: [],
   instrumentation: ['events'],
-  redaction: ['config'],
+  redaction: ['config', 'wasm'],
   clickhouse: ['config', 'events'],
   'ingest-gateway': ['clickhouse', 'config', 'events', 'instrumentation', 'redaction'],
-  processors: ['clickhouse', 'config', 'instrumentation'],
+  processors: ['clickhouse', 'config', 'grafana', 'instrumentation', 'wasm'],
   grafana: ['config'],
   'feedback-inbox': ['clickhouse', 'config', 'events', 'instrumentation', 'redaction'],
   cli: [

@@ -1,5 +1,14 @@
 /** The only door of this room for light code; `@agnes/clickhouse/engine` is the heavy one. */
 export {
+  type Alert,
+  type AlertFilter,
+  type AlertState,
+  fetchAlerts,
+  saveAlerts,
+  shownAlertStates,
+} from './alerts/alerts.ts'
+export { type AlertSilence, createSilence, endSilence, fetchSilences, silenceOf } from './alerts/silences.ts'
+export {
   type BackupResult,
   backupDatabase,
   checkTables,
@@ -32,6 +41,7 @@ export {
   type ReportKey,
   type ReportSession,
 } from './feedback/read.ts'
+export { fetchCause, fetchReportedSessions, fetchSilentFindings, type KnownCause } from './feedback/silent.ts'
 export {
   type FeedbackAction,
   type FeedbackCause,
@@ -84,6 +94,7 @@ export {
   type SessionPage,
   type SessionRow,
   type SessionSort,
+  type SilentCause,
   sessionAnchors,
   sessionSorts,
 } from './queries/sessions.ts'

@@ -104,6 +104,7 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
     pushUrl: read('AGNES_PUSH_URL') as string | undefined,
     pushKey: read('AGNES_PUSH_KEY') as string | undefined,
     spoolMaxBytes: read('AGNES_SPOOL_MAX_BYTES') as number | undefined,
+    alertsDailyBudgetUsd: read('AGNES_ALERTS_DAILY_BUDGET_USD') as number,
     processorIntervals: processorIntervals(),
   }
   refuseContradictions(config)

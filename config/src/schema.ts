@@ -273,6 +273,12 @@ export const variables = {
     show: () => '***',
     description: 'The key `agnes push` sends them with: one of scope `sessions`.',
   },
+  AGNES_ALERTS_DAILY_BUDGET_USD: {
+    schema: z.coerce.number({ error: 'must be an amount of US dollars' }).positive().max(1e9),
+    default: '100',
+    description:
+      'Cost of language models within 24 hours, in US dollars a tenant, above which the alert "Cost is above the budget" fires (docs/alerts.md).',
+  },
   AGNES_SPOOL_MAX_BYTES: {
     schema: positiveInt,
     default: undefined,
@@ -291,7 +297,7 @@ export const processorInterval = {
   schema: z.coerce.number({ error: 'must be a whole number of seconds' }).int().min(0).max(604_800),
   default: undefined,
   description:
-    'Seconds between two runs of a processor, at most a week; 0 switches it off. Unset: `TRANSCRIPTS` 600, `FAILURE_SCAN` 900, `USAGE` 600 (docs/processors.md).',
+    'Seconds between two runs of a processor, at most a week; 0 switches it off. Unset: `TRANSCRIPTS` 600, `FAILURE_SCAN` 900, `USAGE` 600, `ALERTS` 60 (docs/processors.md).',
 } as const satisfies Variable & { readonly pattern: RegExp; readonly name: string }
 
 /** Absolute paths of PEM files. */
@@ -351,6 +357,8 @@ export interface Config {
   readonly sessionsDir: string | undefined
   readonly pushUrl: string | undefined
   readonly pushKey: string | undefined
+  /** US dollars a tenant. */
+  readonly alertsDailyBudgetUsd: number
   /** Seconds by name of the processor in lower case, where one is set; 0 = off. */
   readonly processorIntervals: Readonly<Record<string, number>>
 }

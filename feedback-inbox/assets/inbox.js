@@ -56,9 +56,10 @@ function keepFresh(place) {
   let paused = sessionStorage.getItem('paused') === 'yes'
   let timer
 
-  function plan(ms = everyMs) {
+  function plan() {
     clearTimeout(timer)
-    if (!paused) timer = setTimeout(refresh, ms)
+    const isPending = document.querySelector('[data-pending]') !== null
+    if (!paused) timer = setTimeout(refresh, isPending ? pendingMs : everyMs)
     button.textContent = paused ? 'Go on' : 'Pause'
   }
 
@@ -89,7 +90,7 @@ function keepFresh(place) {
     if (!document.hidden && !paused) void refresh()
   })
   text.textContent = paused ? 'Paused' : `Looks again every ${place.dataset.refresh} s`
-  plan(document.querySelector('[data-pending]') === null ? everyMs : pendingMs)
+  plan()
 }
 
 /** The event beside the list, in a dialog: Esc closes it and leads back to the row. */

@@ -7,6 +7,7 @@ import type { EmitOptions, Recorder, Telemetry } from '@agnes/instrumentation'
 import { createRedaction, loadRules, noRules, type StartRedaction } from '@agnes/redaction'
 import type { FastifyRequest } from 'fastify'
 import { registerActivityApi } from './api/activity.ts'
+import { registerAlertsApi } from './api/alerts.ts'
 import { registerEventApi } from './api/events.ts'
 import { registerFeedbackApi } from './api/feedback.ts'
 import { registerOpenApi } from './api/openapi.ts'
@@ -19,6 +20,7 @@ import { createFormTokens, type FormTokens } from './auth/csrf.ts'
 import { createSessions, type Sessions } from './auth/session.ts'
 import { createGate, type Gate } from './auth/visitor.ts'
 import { createFeedback, type Feedback } from './feedback/service.ts'
+import { createSilent, type SilentSessions } from './feedback/silent.ts'
 import { type Assets, loadAssets } from './http/assets.ts'
 import { visitorOf } from './http/form.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
@@ -76,6 +78,8 @@ export interface Inbox extends Questions {
   readonly assets: Assets
   readonly metrics: Metrics
   readonly feedback: Feedback
+  /** Who has what others reported, and said nothing. */
+  readonly silent: SilentSessions
   /** Where issues are opened: `owner/name` on GitHub. */
   readonly repository: string
   readonly redaction: StartRedaction
@@ -140,7 +144,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     void telemetry.then(({ recorder }) => recorder.at(at).audit(fields, emit))
   }
 
-  const metrics = createMetrics(lost)
+  const metrics: Metrics = createMetrics({ eventsLost: lost, telegram: () => telegram?.stats })
   const reads = createReads<Read & { readonly fields: AuditFields }>(({ fields, params }, suppressed) => {
     metrics.readTold()
     record({ ...fields, params: suppressed === 0 ? params : { ...params, suppressed } })
@@ -162,7 +166,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     explain: explainClickHouse,
   })
   const token = config.telegram?.token
-  const telegram =
+  const telegram: Telegram | undefined =
     config.telegram && token
       ? openTelegram({
           config: config.telegram,
@@ -174,6 +178,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
           record,
           reports: reportActionsOf(client, feedback),
           explain: explainClickHouse,
+          onCall: metrics.telegramCall,
           log,
           clock: options.clock,
         })
@@ -196,6 +201,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     metrics,
     ...questions,
     feedback,
+    silent: createSilent(client),
     redaction,
     telegram,
     repository: config.issueRepository ?? variables.AGNES_ISSUE_REPOSITORY.default,
@@ -227,11 +233,12 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
 
   const app = buildApp(inbox, assets)
   registerLogin(app, inbox)
-  registerService(app, inbox)
+  registerService(app, inbox, { isOnLoopback: isLoopback(host) })
   registerOpenApi(app)
   registerActivityApi(app, inbox)
   registerEventApi(app, inbox)
   registerSyncApi(app, inbox)
+  registerAlertsApi(app, inbox)
   registerFeedbackApi(app, inbox)
   registerSessionApi(app, inbox)
   registerTelegramApi(app, inbox)

@@ -1,5 +1,9 @@
 /** `GET /metrics` of the inbox in Prometheus' text format. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { OutboxStats } from './telegram/outbox.ts'
+
+/** What became of a report: stored, known from before, refused for what it is, for now (429), or not stored (503). */
+export type ReportOutcome = 'accepted' | 'known' | 'refused' | 'too_many' | 'not_stored'
 
 export interface Metrics {
   readonly contentType: string
@@ -11,10 +15,19 @@ export interface Metrics {
   read(): void
   /** An event told of it, or of many. */
   readTold(): void
+  report(outcome: ReportOutcome): void
+  /** @param status of the Bot API's answer; undefined where none came */
+  telegramCall(method: string, status: number | undefined): void
 }
 
-/** @param eventsLost events of ours that will not arrive */
-export function createMetrics(eventsLost: () => number): Metrics {
+export interface MetricsSources {
+  /** Events of ours that will not arrive. */
+  eventsLost(): number
+  /** undefined: there is no bot. */
+  telegram(): OutboxStats | undefined
+}
+
+export function createMetrics({ eventsLost, telegram }: MetricsSources): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const requests = new Counter({
@@ -53,6 +66,38 @@ export function createMetrics(eventsLost: () => number): Metrics {
       this.set(eventsLost())
     },
   })
+  const reports = new Counter({
+    name: 'agnes_inbox_reports_total',
+    help: 'Feedback reports that came in: accepted, known (sent again), refused, too_many (429), not_stored (503).',
+    labelNames: ['outcome'],
+    registers: [registry],
+  })
+  const calls = new Counter({
+    name: 'agnes_inbox_telegram_calls_total',
+    help: 'Calls to the Bot API, by method and status; 429 is Telegram asking for a pause, none is no answer.',
+    labelNames: ['method', 'status'],
+    registers: [registry],
+  })
+  new Gauge({
+    name: 'agnes_inbox_telegram_waiting',
+    help: 'Deliveries to chats that were not made yet; those for the daily digest too.',
+    registers: [registry],
+    collect() {
+      this.set(telegram()?.open ?? 0)
+    },
+  })
+  new Counter({
+    name: 'agnes_inbox_telegram_deliveries_total',
+    help: 'Deliveries to chats since the start: sent, failed for good, lost before ClickHouse could be read.',
+    labelNames: ['outcome'],
+    registers: [registry],
+    collect() {
+      const { sent = 0, failed = 0, lost = 0 } = telegram() ?? {}
+      this.reset()
+      for (const [outcome, count] of Object.entries({ sent, failed, lost })) this.inc({ outcome }, count)
+    },
+  })
+  for (const outcome of ['accepted', 'known', 'refused', 'too_many', 'not_stored']) reports.inc({ outcome }, 0)
   return {
     contentType: registry.contentType,
     text: () => registry.metrics(),
@@ -63,5 +108,7 @@ export function createMetrics(eventsLost: () => number): Metrics {
     wrongKey: () => wrongKeys.inc(),
     read: () => reads.inc(),
     readTold: () => readEvents.inc(),
+    report: (outcome) => reports.inc({ outcome }),
+    telegramCall: (method, status) => calls.inc({ method, status: status ?? 'none' }),
   }
 }

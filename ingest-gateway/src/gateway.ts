@@ -91,8 +91,8 @@ const sessionsMs = 3_000
 const keysWaitMs = 1_000
 /** Threads that decode, unless told: more than four are faster than the thread that answers. */
 const maxDecodeThreads = 4
-/** Requests of the largest size that may be in memory at once; usual ones are a thousandth of it. */
-const requestsInMemory = 4
+/** Requests of the largest size that may be in memory at once: one as it was sent, and inflated; usual ones are small. */
+const requestsInMemory = 2
 
 /**
  * Starts the gateway.

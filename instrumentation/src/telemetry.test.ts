@@ -187,6 +187,38 @@ describe('standard variables', () => {
   })
 })
 
+describe('standard variables of the SDK', () => {
+  test('switch it off: nothing is sent, and nobody is troubled', async () => {
+    const receiver = await startReceiver()
+    vi.stubEnv('OTEL_SDK_DISABLED', 'true')
+    const telemetry = start(receiver.url)
+    audit(telemetry, 3)
+    await telemetry.shutdown()
+    expect(receiver.requests).toEqual([])
+    expect(warnings).toEqual([])
+  })
+
+  test('cut attributes, those of log records before those of everything', async () => {
+    const receiver = await startReceiver()
+    vi.stubEnv('OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT', '2')
+    vi.stubEnv('OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT', '4')
+    const telemetry = start(receiver.url)
+    telemetry.recorder.audit({ action: 'abcdefgh' })
+    await telemetry.flush()
+    expect(receiver.actions()).toEqual(['abcd'])
+  })
+
+  test('that make no sense are as if they were not there', async () => {
+    const receiver = await startReceiver()
+    vi.stubEnv('OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT', '-1')
+    vi.stubEnv('OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT', 'many')
+    const telemetry = start(receiver.url)
+    telemetry.recorder.audit({ action: 'abcdefgh' })
+    await telemetry.flush()
+    expect(receiver.actions()).toEqual(['abcdefgh'])
+  })
+})
+
 describe('a receiver in trouble', () => {
   test('that is overloaded for a moment gets the same events again', async () => {
     const receiver = await startReceiver((n) => (n === 1 ? 503 : 200))

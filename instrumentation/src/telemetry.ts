@@ -3,13 +3,13 @@
  * Standard OTEL_* variables are honoured where no option is given. @see OpenTelemetry environment variable specification
  */
 import type { Agent } from 'node:http'
-import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api'
+import { DiagConsoleLogger, type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api'
 import { logs } from '@opentelemetry/api-logs'
+import { diagLogLevelFromString, getBooleanFromEnv, getNumberFromEnv, getStringFromEnv } from '@opentelemetry/core'
 import { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-proto'
 import { ProtobufLogsSerializer } from '@opentelemetry/otlp-transformer'
 import { detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
-import type { LogRecordExporter } from '@opentelemetry/sdk-logs'
-import { NodeSDK } from '@opentelemetry/sdk-node'
+import { LoggerProvider, type LogRecordExporter } from '@opentelemetry/sdk-logs'
 import { ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions'
 import { createLogPipeline, type LossStats } from './log-pipeline.ts'
 import { createRecorder, type Recorder } from './recorder.ts'
@@ -49,12 +49,12 @@ const exportTimeoutMs = 10_000
 const shutdownMs = 3_000
 const warnEveryMs = 10_000
 
-/** Starts the SDK for this process. The process may end while it runs: it keeps nothing alive. */
+/**
+ * Starts the SDK for this process. The process may end while it runs: it keeps nothing alive. Only the SDK's part for logs
+ * is loaded: the package for all signals takes three times as long to start.
+ */
 export function startTelemetry(options: TelemetryOptions = {}): Telemetry {
-  diag.setLogger(warnings(options.warn ?? ((line) => process.stderr.write(`${line}\n`))), {
-    logLevel: DiagLogLevel.ERROR,
-    suppressOverrideMessage: true,
-  })
+  setDiagnostics(options.warn ?? ((line) => process.stderr.write(`${line}\n`)))
   const exporter = options.deliver === undefined ? httpExporter(options) : handOver(options.deliver)
   const maxQueueSize = options.maxQueueSize ?? 2_048
   const pipeline = createLogPipeline(
@@ -67,8 +67,7 @@ export function startTelemetry(options: TelemetryOptions = {}): Telemetry {
     },
     () => diag.error(`${maxQueueSize} wait already, the newest are dropped`),
   )
-  const sdk = new NodeSDK({
-    autoDetectResources: false,
+  const provider = new LoggerProvider({
     // The later wins: the default, OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, the options.
     resource: resourceFromAttributes({ [ATTR_SERVICE_NAME]: 'agnes' })
       .merge(detectResources({ detectors: [envDetector] }))
@@ -79,16 +78,10 @@ export function startTelemetry(options: TelemetryOptions = {}): Telemetry {
           ...(options.environment === undefined ? {} : { 'deployment.environment.name': options.environment }),
         }),
       ),
-    logRecordProcessors: [pipeline.processor],
-    // Logs only: without these the SDK would start exporters for traces and metrics of its own accord.
-    spanProcessors: [],
-    metricReaders: [],
-    instrumentations: [],
-    // The host's, if it has any: a second registration is refused with an error. (The SDK takes null, its type doesn't.)
-    contextManager: null as unknown as undefined,
-    textMapPropagator: null,
+    processors: [pipeline.processor],
+    logRecordLimits: attributeLimits(),
   })
-  sdk.start()
+  if (getBooleanFromEnv('OTEL_SDK_DISABLED') !== true) logs.setGlobalLoggerProvider(provider)
   let stopped: Promise<void> | undefined
   const logger = logs.getLogger('@agnes/instrumentation')
   const recorder = createRecorder({
@@ -96,7 +89,7 @@ export function startTelemetry(options: TelemetryOptions = {}): Telemetry {
     enabled: (options) => logger.enabled(options),
   })
   async function stop(): Promise<void> {
-    await within(shutdownMs, sdk.shutdown())
+    await within(shutdownMs, provider.shutdown())
     pipeline.giveUp()
     logs.disable()
   }
@@ -134,6 +127,18 @@ function handOver(deliver: (request: Uint8Array) => Promise<void>): LogRecordExp
   }
 }
 
+/** What is left out the SDK has defaults for. @see OpenTelemetry environment variable specification, "Attribute Limits" */
+function attributeLimits(): { attributeCountLimit?: number; attributeValueLengthLimit?: number } {
+  const limit = (name: string): number | undefined =>
+    [`OTEL_LOGRECORD_${name}`, `OTEL_${name}`].map(getNumberFromEnv).find((value) => value !== undefined && value >= 0)
+  const count = limit('ATTRIBUTE_COUNT_LIMIT')
+  const length = limit('ATTRIBUTE_VALUE_LENGTH_LIMIT')
+  return {
+    ...(count === undefined ? {} : { attributeCountLimit: count }),
+    ...(length === undefined ? {} : { attributeValueLengthLimit: length }),
+  }
+}
+
 /** Resolves when the work is done or the time is over; its errors were reported by the SDK already. */
 async function within(ms: number, work: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
@@ -148,6 +153,15 @@ async function within(ms: number, work: Promise<unknown>): Promise<void> {
     late,
   ])
   clearTimeout(timer)
+}
+
+/** Where the SDK reports: to the console whoever asks for it by OTEL_LOG_LEVEL, else its errors to `write`. */
+function setDiagnostics(write: (line: string) => void): void {
+  const level = getStringFromEnv('OTEL_LOG_LEVEL')
+  diag.setLogger(level === undefined ? warnings(write) : new DiagConsoleLogger(), {
+    logLevel: level === undefined ? DiagLogLevel.ERROR : (diagLogLevelFromString(level) ?? DiagLogLevel.INFO),
+    suppressOverrideMessage: true,
+  })
 }
 
 /** The SDK reports every failed export; one line in a while is enough for a host. */

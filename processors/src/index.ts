@@ -1,4 +1,5 @@
 /** Processors of session files, and what runs them; transcripts and their scan for who has no database. */
+export { evaluatedRules, type RuleFacts } from './alerts/rules.ts'
 export {
   type Disagreement,
   type Evaluation,

@@ -1,7 +1,7 @@
 import { processorInterval } from '@agnes/config'
 import { expect, test } from 'vitest'
 import { effectiveVersion } from './processor.ts'
-import { processorOf, processors, scheduled } from './registry.ts'
+import { companions, processorOf, processors, scheduled } from './registry.ts'
 
 test('each runs at its own cadence unless its interval says otherwise; 0 switches it off', () => {
   const cadences = (intervals: Record<string, number>) =>
@@ -11,7 +11,8 @@ test('each runs at its own cadence unless its interval says otherwise; 0 switche
 })
 
 test('the reference of configuration says how often each runs', () => {
-  for (const { name, everySeconds } of processors) {
+  const beside = Object.entries(companions).map(([name, everySeconds]) => ({ name, everySeconds }))
+  for (const { name, everySeconds } of [...processors, ...beside]) {
     expect(processorInterval.description).toContain(`\`${name.toUpperCase()}\` ${everySeconds}`)
   }
 })

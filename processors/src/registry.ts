@@ -8,6 +8,9 @@ import { usage } from './usage/processor.ts'
 
 export const processors: readonly Processor[] = [transcripts, failureScan, usage]
 
+/** What runs beside them and looks at no session: seconds between two looks, by name of its interval. */
+export const companions = { alerts: 60 } as const
+
 /** @throws UserError (exit code 2) if there is none of that name */
 export function processorOf(name: string): Processor {
   const found = processors.find((one) => one.name === name)
@@ -25,12 +28,13 @@ export function processorOf(name: string): Processor {
  * @throws UserError (exit code 2) for an interval of a processor there is not
  */
 export function scheduled(intervals: Readonly<Record<string, number>>): ScheduledProcessor[] {
+  const names = [...processors.map(({ name }) => name), ...Object.keys(companions)]
   for (const name of Object.keys(intervals)) {
-    if (processors.some((one) => one.name === name)) continue
+    if (names.includes(name)) continue
     throw new UserError(`AGNES_PROCESSOR_${name.toUpperCase()}_INTERVAL: there is no such processor`, {
       code: 'unknown_variable',
       exitCode: exitCodes.usage,
-      hint: `there are ${processors.map((one) => `AGNES_PROCESSOR_${one.name.toUpperCase()}_INTERVAL`).join(', ')}`,
+      hint: `there are ${names.map((one) => `AGNES_PROCESSOR_${one.toUpperCase()}_INTERVAL`).join(', ')}`,
     })
   }
   return processors

@@ -186,11 +186,11 @@ function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
 }
 
 /** @throws what was thrown, if ClickHouse does not answer at all */
-async function refuseOutage(client: ClickHouseClient, thrown: unknown): Promise<void> {
+export async function refuseOutage(client: ClickHouseClient, thrown: unknown): Promise<void> {
   const { success } = await client.ping({ select: true }).catch(() => ({ success: false }))
   if (!success) throw thrown
 }
 
-function firstLine(text: string): string {
+export function firstLine(text: string): string {
   return text.split('\n', 1)[0]?.slice(0, 300) ?? ''
 }

@@ -14,6 +14,15 @@ export interface ScheduledProcessor {
   readonly everyMs: number
 }
 
+/** What runs beside the processors under the same lease: it must not wait for a session that takes long. */
+export type Companion = (lease: {
+  readonly fence: bigint
+  /** Aborted when the lease ends. */
+  readonly signal: AbortSignal
+  /** Whether nobody else can have it yet. */
+  held(): boolean
+}) => Promise<void>
+
 /** What is done now and then beside the processors, by the process that has the lease. */
 export interface ScheduledJob {
   readonly name: string
@@ -26,6 +35,8 @@ export interface SchedulerOptions {
   readonly client: ClickHouseClient
   /** In the order they run when several are due. */
   readonly processors: readonly ScheduledProcessor[]
+  /** Runs until its signal is aborted, and does not reject. */
+  readonly companion?: Companion | undefined
   readonly jobs?: readonly ScheduledJob[]
   /** Tells this process from all others, and people which it is. */
   readonly holder: string
@@ -49,6 +60,7 @@ export const leaseName = 'processors'
 const defaultTtlMs = 15_000
 const firstPauseMs = 1_000
 const longestPauseMs = 30_000
+const longestSleepMs = 86_400_000
 
 export function startScheduler(options: SchedulerOptions): Scheduler {
   const { client, processors, jobs = [], holder, log, clock = realClock, leaseTtlMs = defaultTtlMs } = options
@@ -73,7 +85,7 @@ export function startScheduler(options: SchedulerOptions): Scheduler {
         if (lease === undefined) return
         if (pauseMs > firstPauseMs) log('processors: ClickHouse is back')
         pauseMs = firstPauseMs
-        await rounds(lease)
+        await withCompanion(lease)
         if (!stopping.signal.aborted) log('processors: another process has taken over; waiting', 'warn')
       } catch (error) {
         if (pauseMs === firstPauseMs) {
@@ -85,6 +97,20 @@ export function startScheduler(options: SchedulerOptions): Scheduler {
         await lease?.release()
         lease = undefined
       }
+    }
+  }
+
+  async function withCompanion(held: Lease): Promise<void> {
+    const ended = new AbortController()
+    const signal = AbortSignal.any([ended.signal, held.lost, stopping.signal])
+    const beside = options
+      .companion?.({ fence: held.fence, signal, held: held.held })
+      .catch((error: unknown) => log(`processors: what runs beside them ended: ${(error as Error).message}`, 'error'))
+    try {
+      await rounds(held)
+    } finally {
+      ended.abort()
+      await beside
     }
   }
 
@@ -111,7 +137,8 @@ export function startScheduler(options: SchedulerOptions): Scheduler {
         await job.run(mayGoOn).catch((error: Error) => log(`processors: ${job.name} failed: ${error.message}`, 'warn'))
       }
       const all = [...processors.map(({ processor }) => processor), ...jobs]
-      const next = Math.min(...all.map((one) => dueAtMs.get(one) ?? 0))
+      // Timers do not go further than weeks, and without any of them there is nothing to do but to hold the lease.
+      const next = Math.min(clock.now() + longestSleepMs, ...all.map((one) => dueAtMs.get(one) ?? 0))
       await clock.sleep(Math.max(0, next - clock.now()), AbortSignal.any([held.lost, stopping.signal]))
     }
   }

@@ -1,17 +1,21 @@
-/** The processors as a process: a connection, the scheduler, and an event for each session that was processed. */
+/** The processors as a process: a connection, the scheduler, the alerts, and an event for each session and each alert. */
 import { hostname } from 'node:os'
 import { createAgnesClient } from '@agnes/clickhouse'
 import type { Log } from '@agnes/config'
 import { startTelemetry, type TelemetryOptions } from '@agnes/instrumentation'
+import { tellTransition } from './alerts/event.ts'
 import { cleanTurns } from './cleaning.ts'
-import { scheduled } from './registry.ts'
+import { realClock } from './clock.ts'
+import { companions, scheduled } from './registry.ts'
 import type { SessionRun } from './run.ts'
-import { startScheduler } from './scheduler.ts'
+import { type Companion, startScheduler } from './scheduler.ts'
 
 export interface ProcessorsOptions {
   readonly clickhouseUrl: string
   /** Seconds by name of the processor; what is not named runs at its own cadence, 0 switches off. */
   readonly intervals: Readonly<Record<string, number>>
+  /** Cost of language models a tenant and day from which on an alert fires, US dollars; 100 unless told. */
+  readonly dailyBudgetUsd?: number
   /** Where events of the runs go. */
   readonly telemetry: Pick<TelemetryOptions, 'endpoint' | 'headers' | 'agent' | 'serviceVersion'>
   readonly log: Log
@@ -27,8 +31,10 @@ const stopWithinMs = 3_000
 const cleaningEveryMs = 3_600_000
 
 /** @throws UserError (exit code 2) for an interval of a processor there is not */
-export function startProcessors({ clickhouseUrl, intervals, telemetry, log }: ProcessorsOptions): RunningProcessors {
+export function startProcessors(options: ProcessorsOptions): RunningProcessors {
+  const { clickhouseUrl, intervals, telemetry, log } = options
   const processors = scheduled(intervals)
+  const alertsEveryMs = (intervals.alerts ?? companions.alerts) * 1000
   const client = createAgnesClient({ url: clickhouseUrl, application: 'agnes-processors', requestTimeoutMs })
   const events = startTelemetry({
     serviceName: 'agnes-processors',
@@ -37,12 +43,30 @@ export function startProcessors({ clickhouseUrl, intervals, telemetry, log }: Pr
     maxQueueSize: 20_000,
     warn: () => {},
   })
+  const companion: Companion | undefined =
+    alertsEveryMs === 0
+      ? undefined
+      : async (lease) => {
+          const { evaluateAlerts } = await import('./alerts/evaluator.ts')
+          await evaluateAlerts(
+            {
+              client,
+              everyMs: alertsEveryMs,
+              clock: realClock,
+              log,
+              ...(options.dailyBudgetUsd === undefined ? {} : { dailyBudgetUsd: options.dailyBudgetUsd }),
+              onTransition: (transition) => tellTransition(events.recorder, transition),
+            },
+            lease,
+          )
+        }
   const scheduler =
-    processors.length === 0
+    processors.length === 0 && companion === undefined
       ? undefined
       : startScheduler({
           client,
           processors,
+          companion,
           jobs: [
             {
               name: 'cleaning',

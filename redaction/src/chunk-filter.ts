@@ -9,6 +9,8 @@
  * digits and dividers that could be card numbers are told by a bit mask.
  */
 
+import { compile, get, i32, instantiate, op, simd, splat, type, unsigned } from '@agnes/wasm'
+
 export interface ChunkFilter {
   /**
    * Calls back, ascending, for each chunk of 16 bytes in which a needle's three bytes may begin (`needle`), or which may
@@ -36,9 +38,8 @@ const needleFlag = 1
 const digitsFlag = 2
 
 export function createChunkFilter(triples: readonly Triple[], digits: boolean): ChunkFilter {
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(moduleBytes()))
-  const memory = new Uint8Array((exports.memory as { readonly buffer: ArrayBuffer }).buffer)
-  const filter = exports.filter as (start: number, end: number, hits: number) => number
+  const filter = instantiate(assemble())
+  const memory = new Uint8Array(filter.memory.buffer)
   const hits = new Uint32Array(memory.buffer, hitsAt, blockBytes / chunkBytes)
   fillTables(memory, triples, digits)
 
@@ -50,7 +51,7 @@ export function createChunkFilter(triples: readonly Triple[], digits: boolean): 
         memory.set(part, blockAt)
         memory.fill(0, blockAt + part.length, blockAt + part.length + chunkBytes + 2)
         const end = blockAt + Math.min(part.length, blockBytes)
-        const count = filter(blockAt, end, hitsAt)
+        const count = filter.run(blockAt, end, hitsAt)
         for (let i = 0; i < count; i++) {
           const hit = hits[i] as number
           const start = (hit & ~(chunkBytes - 1)) - blockAt + from
@@ -149,56 +150,8 @@ const byteWeights: readonly (readonly [number, number])[] = [
   ...Array.from(' ."-_/:,', (divider) => [divider.charCodeAt(0), 0.015] as const),
 ]
 
-/** What we use of it; the types of Node.js 20 leave it out. @see https://webassembly.github.io/spec/js-api/ */
-declare const WebAssembly: {
-  readonly Module: new (bytes: Uint8Array) => object
-  readonly Instance: new (module: object) => { readonly exports: Readonly<Record<string, unknown>> }
-}
-
-/** Instructions. @see WebAssembly core specification 2.0, section 5.4 */
-const op = {
-  if: 0x04,
-  loop: 0x03,
-  noResult: 0x40,
-  end: 0x0b,
-  branchIf: 0x0d,
-  get: 0x20,
-  set: 0x21,
-  tee: 0x22,
-  i32Store: 0x36,
-  i32Const: 0x41,
-  i32IsZero: 0x45,
-  i32LessUnsigned: 0x49,
-  i32Add: 0x6a,
-  i32Sub: 0x6b,
-  i32And: 0x71,
-  i32Or: 0x72,
-  i32ShiftLeft: 0x74,
-  i32ShiftRight: 0x76,
-} as const
-const simd = {
-  load: [0xfd, 0x00],
-  constant: [0xfd, 0x0c],
-  swizzle: [0xfd, 0x0e],
-  notEqual: [0xfd, 0x24],
-  and: [0xfd, 0x4e],
-  anyTrue: [0xfd, 0x53],
-  bitMask: [0xfd, 0x64],
-  shiftRight: [0xfd, 0x6d],
-} as const
-const type = { i32: 0x7f, v128: 0x7b, func: 0x60 } as const
-
-const unsigned = (value: number): number[] =>
-  value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...unsigned(value >>> 7)]
-const vector = (items: readonly (readonly number[])[]): number[] => [...unsigned(items.length), ...items.flat()]
-const section = (id: number, content: readonly number[]): number[] => [id, ...unsigned(content.length), ...content]
-const name = (text: string): number[] => [...unsigned(text.length), ...Buffer.from(text)]
-/** Small enough to be one byte of signed LEB128. */
-const constant = (value: number): number[] => [op.i32Const, value]
-const get = (local: number): number[] => [op.get, local]
-
-/** `filter(at, end, hits)`: writes the offset of every chunk in [at, end) that needs a closer look; returns how many. */
-function moduleBytes(): Uint8Array<ArrayBuffer> {
+/** `run(at, end, hits)`: writes the offset of every chunk in [at, end) that needs a closer look; returns how many. */
+function assemble(): object {
   const [at, end, hit, firstHit, run] = [0, 1, 2, 3, 4]
   const firstTable = 5
   const [bytes, found] = [firstTable + tables, firstTable + tables + 1]
@@ -209,58 +162,47 @@ function moduleBytes(): Uint8Array<ArrayBuffer> {
     ...nibble,
     ...simd.swizzle,
   ]
-  const low = [...get(bytes), ...simd.constant, ...Array<number>(16).fill(15), ...simd.and]
-  const high = [...get(bytes), ...constant(4), ...simd.shiftRight]
+  const low = [...get(bytes), ...splat(15), ...simd.and]
+  const high = [...get(bytes), ...i32(4), ...simd.shiftRight]
   const load = (offset: number): number[] => [...get(at), ...simd.load, 0, offset, op.set, bytes]
   const both = (table: number): number[] => [...lookUp(table, low), ...lookUp(table + 1, high), ...simd.and]
   /** `run &= run >>> places` */
   const shorten = (places: number): number[] => [
-    ...[...get(run), ...get(run), ...constant(places), op.i32ShiftRight, op.i32And],
+    ...[...get(run), ...get(run), ...i32(places), op.i32ShiftRight, op.i32And],
     ...[op.set, run],
   ]
 
   const body = [
     ...[...get(hit), op.set, firstHit],
     ...Array.from({ length: tables }, (_, table) => [
-      ...[...constant(0), ...simd.load, 0, ...unsigned(table * tableBytes), op.set, firstTable + table],
+      ...[...i32(0), ...simd.load, 0, ...unsigned(table * tableBytes), op.set, firstTable + table],
     ]).flat(),
     ...[op.loop, op.noResult],
     ...load(0),
     ...[...both(0), op.set, found],
     // Bytes of a card number, as a mask; a run of thirteen leaves seven in a row in one of its chunks.
-    ...[...both(6), ...simd.constant, ...Array<number>(16).fill(0), ...simd.notEqual, ...simd.bitMask, op.set, run],
+    ...[...both(6), ...splat(0), ...simd.notEqual, ...simd.bitMask, op.set, run],
     ...[...shorten(1), ...shorten(2), ...shorten(3)],
     ...load(1),
     ...[...get(found), ...both(2), ...simd.and, op.set, found],
     ...load(2),
     // found | (run !== 0) << 1
     ...[...get(found), ...both(4), ...simd.and, ...simd.anyTrue],
-    ...[...get(run), op.i32IsZero, op.i32IsZero, ...constant(1), op.i32ShiftLeft, op.i32Or, op.tee, run],
+    ...[...get(run), op.i32IsZero, op.i32IsZero, ...i32(1), op.i32ShiftLeft, op.i32Or, op.tee, run],
     ...[op.if, op.noResult],
     ...[...get(hit), ...get(at), ...get(run), op.i32Or, op.i32Store, 2, 0],
-    ...[...get(hit), ...constant(4), op.i32Add, op.set, hit],
+    ...[...get(hit), ...i32(4), op.i32Add, op.set, hit],
     op.end,
-    ...[...get(at), ...constant(chunkBytes), op.i32Add, op.tee, at, ...get(end), op.i32LessUnsigned, op.branchIf, 0],
+    ...[...get(at), ...i32(chunkBytes), op.i32Add, op.tee, at, ...get(end), op.i32LessUnsigned, op.branchIf, 0],
     op.end,
-    ...[...get(hit), ...get(firstHit), op.i32Sub, ...constant(2), op.i32ShiftRight],
-    op.end,
+    ...[...get(hit), ...get(firstHit), op.i32Sub, ...i32(2), op.i32ShiftRight],
   ]
-  const locals = vector([
-    [2, type.i32],
-    [vectors, type.v128],
-  ])
-  return Uint8Array.from([
-    ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
-    ...section(1, vector([[type.func, ...vector([[type.i32], [type.i32], [type.i32]]), ...vector([[type.i32]])]])),
-    ...section(3, vector([[0]])),
-    ...section(5, vector([[0x00, ...unsigned(memoryPages)]])),
-    ...section(
-      7,
-      vector([
-        [...name('memory'), 0x02, 0],
-        [...name('filter'), 0x00, 0],
-      ]),
-    ),
-    ...section(10, vector([[...unsigned(locals.length + body.length), ...locals, ...body]])),
-  ])
+  return compile({
+    pages: memoryPages,
+    locals: [
+      [2, type.i32],
+      [vectors, type.v128],
+    ],
+    body,
+  })
 }

@@ -1,6 +1,5 @@
 /** Section A of the catalogue: what arrives is no HTTP request we take, or none at all. Cases that stand elsewhere: catalogue.ts. */
 
-import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import * as zlib from 'node:zlib'
@@ -153,7 +152,10 @@ describe('headers', () => {
     const body = freshJson()
     const before = stored()
     const bytes = `${head(`Content-Length: ${body.length}`, ...Array<string>(3_000).fill('a:'))}${body}`
-    expect(await answerTo(bytes)).toBe(200)
+    const status = await answerTo(bytes)
+    // Newer releases of Node.js take no more than they keep, and say so.
+    if (status === 431) return expect(stored()).toBe(before)
+    expect(status).toBe(200)
     expect(stored() - before).toBe(1)
     // With the length behind those that Node.js keeps.
     const late = freshJson()
@@ -237,7 +239,7 @@ describe('connections', () => {
     const before = peak()
     const socket = connect(own.port, '127.0.0.1')
     socket.on('error', () => {})
-    const closed = once(socket, 'close')
+    const closed = new Promise((resolve) => socket.once('close', resolve))
     socket.pause()
     // 40 MB of answers: more than the kernel keeps for anybody. A power of two bytes each, so that every read of the
     // gateway ends with a whole request: one that is cut in half would be late, and the connection cut for that.

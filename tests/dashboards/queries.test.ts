@@ -2,7 +2,6 @@
  * Every query of every dashboard, expanded as Grafana and its ClickHouse plugin expand it, sent as they send it, and run
  * on the real engine over a week of data.
  */
-import { migrate } from '@agnes/clickhouse'
 import {
   type Dashboard,
   dashboards,
@@ -24,7 +23,6 @@ let table: { readonly rows: number; readonly ofTheDay: number }
 
 beforeAll(async () => {
   engine = await startTestEngine()
-  await migrate(engine.client)
   await insertWeek(engine.client)
   await insertSessionsAndFeedback(engine.client)
   plugin = await connectPlugin(engine.url)

@@ -5,6 +5,7 @@ import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { command, type RunningAgnes, run, startAgnes } from '../support/agnes.ts'
+import { copyDatabase } from '../support/database.ts'
 import { freePort } from '../support/processes.ts'
 
 const dataDir = mkdtempSync(path.join(tmpdir(), 'agnes-e2e-keys-'))
@@ -13,6 +14,7 @@ const keyPattern = /^agn_([A-Za-z0-9]{8})_([A-Za-z0-9]{32,})\n$/
 let instance: RunningAgnes
 
 beforeAll(async () => {
+  await copyDatabase(path.join(dataDir, 'clickhouse'))
   instance = await startAgnes(dataDir)
 })
 afterAll(async () => {

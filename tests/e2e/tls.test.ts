@@ -5,6 +5,7 @@ import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RunningAgnes, startAgnes } from '../support/agnes.ts'
 import { type CertificateFiles, writeCertificateFiles } from '../support/certificates.ts'
+import { copyDatabase } from '../support/database.ts'
 
 let dataDir: string
 let files: CertificateFiles
@@ -12,6 +13,7 @@ let instance: RunningAgnes
 beforeAll(async () => {
   dataDir = mkdtempSync(path.join(tmpdir(), 'agnes-tls-'))
   files = writeCertificateFiles(dataDir)
+  await copyDatabase(path.join(dataDir, 'clickhouse'))
   instance = await startAgnes(dataDir, { AGNES_TLS_CERT_FILE: files.certFile, AGNES_TLS_KEY_FILE: files.keyFile })
 })
 afterAll(async () => {

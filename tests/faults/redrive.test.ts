@@ -2,9 +2,10 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { type ClickHouseClient, createAgnesClient, migrate } from '@agnes/clickhouse'
+import { type ClickHouseClient, createAgnesClient } from '@agnes/clickhouse'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { command, type Ran, run } from '../support/agnes.ts'
+import { copyDatabase } from '../support/database.ts'
 import { freePort, type Service, startService } from '../support/processes.ts'
 
 let dataDir: string
@@ -21,9 +22,9 @@ beforeEach(async () => {
     AGNES_OTLP_GRPC_PORT: '0',
     AGNES_CLICKHOUSE_PORT: String(await freePort()),
   }
+  await copyDatabase(path.join(dataDir, 'clickhouse'))
   engine = await startService('engine', env)
   client = createAgnesClient({ url: engine.url })
-  await migrate(client)
   await client.command({ query: "ALTER TABLE otel_logs ADD CONSTRAINT tame CHECK Body NOT LIKE '%poison%'" })
   gateway = await startService('gateway', env)
 })

@@ -159,8 +159,8 @@ describe('a report', () => {
 })
 
 describe.skipIf(process.platform !== 'linux')('at a terminal', () => {
-  /** `script` gives a program a terminal and types what it reads. */
-  const typing = (input: string, args: readonly string[], changes: NodeJS.ProcessEnv = {}): Promise<Ran> => {
+  /** `script` gives a program a terminal; the answer is typed when the question stands there. */
+  const typing = (keys: string, args: readonly string[], changes: NodeJS.ProcessEnv = {}): Promise<Ran> => {
     const line = [process.execPath, command, 'report', '--user', user, '--no-session', ...args]
       .map((one) => `'${one}'`)
       .join(' ')
@@ -168,10 +168,7 @@ describe.skipIf(process.platform !== 'linux')('at a terminal', () => {
       'script',
       ['-qec', line, '/dev/null'],
       env({ SHELL: '/bin/sh', PAGER: 'cat', TERM: 'dumb', ...changes }),
-      {
-        cwd: path.join(home, 'work'),
-        input,
-      },
+      { cwd: path.join(home, 'work'), answer: { to: 'Send this? [y/N] ', with: keys } },
     )
   }
 
@@ -184,6 +181,17 @@ describe.skipIf(process.platform !== 'linux')('at a terminal', () => {
       /This will be sent:[\s\S]*"message": "do send"[\s\S]*Send this\? \[y\/N\] [\s\S]*has arrived/,
     )
     expect(await stored()).toMatchObject([{ message: 'do send', previewAnswer: 'asked' }])
+  })
+
+  test.each([
+    ['Ctrl-D', '\u0004'],
+    ['Ctrl-C', '\u0003'],
+  ])('%s at the question means no, with one line that says so', async (_name, key) => {
+    const ended = await typing(key, ['-m', 'do not send'])
+    expect(ended.code).toBe(1)
+    expect(ended.stdout).toMatch(/Send this\? \[y\/N\] \S*\r?\n\S*nothing was sent\r?\n$/)
+    expect(await stored()).toEqual([])
+    expect(outbox()).toEqual([])
   })
 
   test('the message is written in the editor, its comments are left out, and an empty one sends nothing', async () => {

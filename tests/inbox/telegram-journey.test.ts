@@ -105,6 +105,43 @@ test('a report is on the phone within seconds, and its buttons act for the admin
   expect(await kept.text()).not.toMatch(/stuck|ana/)
 })
 
+test('metrics tell what became of reports and of what Telegram was sent', async () => {
+  const phone = await linkedPhone('Mia')
+  const told = async (): Promise<(series: string) => number> => {
+    const text = await (await inbox.get('/metrics')).text()
+    return (series) =>
+      Number(
+        text
+          .split('\n')
+          .find((line) => line.startsWith(`${series} `))
+          ?.slice(series.length + 1) ?? 0,
+      )
+  }
+  const before = await told()
+  server.fail({ kind: 'flood', retryAfterSeconds: 1 })
+  await report('metrics')
+  await phone.message(2)
+  const refused = await fetch(`${inbox.url}/api/feedback`, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${admin.text}`, 'Content-Type': 'application/json' },
+    body: '{}',
+  })
+  expect(refused.status).toBeGreaterThanOrEqual(400)
+  // The phone has a message a moment before its delivery is counted.
+  await expect
+    .poll(async () => (await told())('agnes_inbox_telegram_deliveries_total{outcome="sent"}'), { timeout: 20_000 })
+    .toBeGreaterThan(before('agnes_inbox_telegram_deliveries_total{outcome="sent"}'))
+  const after = await told()
+  for (const series of [
+    'agnes_inbox_reports_total{outcome="accepted"}',
+    'agnes_inbox_reports_total{outcome="refused"}',
+    'agnes_inbox_telegram_calls_total{method="sendMessage",status="429"}',
+    'agnes_inbox_requests_total{route="/api/feedback",status="200"}',
+  ]) {
+    expect({ series, more: after(series) - before(series) }).toEqual({ series, more: 1 })
+  }
+})
+
 test('the phone answers what is asked of it', async () => {
   const phone = await linkedPhone('Yuri')
   await report('cannot find the orders')

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RunningAgnes, startAgnes } from '../support/agnes.ts'
+import { copyDatabase } from '../support/database.ts'
 
 const configured = 'canary0123456789canary0123456789abc'
 const guessed = 'agn_canary00_guessed0123456789guessed0123456789'
@@ -13,6 +14,7 @@ let dataDir: string
 let instance: RunningAgnes
 beforeAll(async () => {
   dataDir = mkdtempSync(path.join(tmpdir(), 'agnes-secrets-'))
+  await copyDatabase(path.join(dataDir, 'clickhouse'))
   instance = await startAgnes(dataDir, { AGNES_KEYS: `app:ingest:${configured}` })
 })
 afterAll(async () => {

@@ -14,31 +14,41 @@ export interface Ran {
   readonly stderr: string
 }
 
-/**
- * Runs any program to its end.
- * @param input what it finds on its standard input
- */
+export interface RunOptions {
+  readonly cwd?: string
+  /** What it finds on its standard input. */
+  readonly input?: string
+  /** What is typed once it has written that. */
+  readonly answer?: { readonly to: string; readonly with: string }
+}
+
+/** Runs any program to its end. */
 export async function run(
   command: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv,
-  { cwd = repository, input }: { readonly cwd?: string; readonly input?: string } = {},
+  { cwd = repository, input, answer }: RunOptions = {},
 ): Promise<Ran> {
   const child = spawn(command, args, {
     cwd,
     env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env },
-    stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+    stdio: [input === undefined && answer === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   })
-  child.stdin?.end(input)
+  if (answer === undefined) child.stdin?.end(input)
   let stdout = ''
   let stderr = ''
+  let answered = false
   child.stdout?.on('data', (chunk: Buffer) => {
     stdout += chunk.toString()
+    if (answer === undefined || answered || !stdout.includes(answer.to)) return
+    answered = true
+    child.stdin?.write(answer.with)
   })
   child.stderr?.on('data', (chunk: Buffer) => {
     stderr += chunk.toString()
   })
   const [code] = (await once(child, 'close')) as [number | null]
+  child.stdin?.destroy()
   return { code, stdout, stderr }
 }
 

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { createAgnesClient, migrate } from '@agnes/clickhouse'
+import { createAgnesClient } from '@agnes/clickhouse'
+import { copyDatabase } from './database.ts'
 import { type LedgerClient, paramsOf, startLedgerClient } from './ledger-client.ts'
 import { freePort, type Service, type ServiceOptions, startService } from './processes.ts'
 
@@ -42,10 +43,8 @@ export async function startBench(options: ServiceOptions = {}): Promise<Bench> {
     AGNES_OTLP_GRPC_PORT: '0',
     AGNES_CLICKHOUSE_PORT: String(await freePort()),
   }
+  await copyDatabase(path.join(dataDir, 'clickhouse'))
   const engine = await startService('engine', env)
-  const client = createAgnesClient({ url: engine.url })
-  await migrate(client)
-  await client.close()
   const clients: LedgerClient[] = []
 
   const bench: Bench = {

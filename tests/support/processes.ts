@@ -78,8 +78,9 @@ export async function startService(
   }
 }
 
+/** The process itself, if what it ran under has become it (exec). */
 function childOf(pid: number): number {
-  return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0])
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0]) || pid
 }
 
 function isAlive(pid: number): boolean {

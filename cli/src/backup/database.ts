@@ -1,7 +1,7 @@
 /** The database to back up or restore into: the one that runs, or an engine of our own while nothing runs. */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { type ClickHouseClient, createAgnesClient } from '@agnes/clickhouse'
+import type { ClickHouseClient } from '@agnes/clickhouse'
 import { type Config, UserError } from '@agnes/config'
 import { explain } from '../connect.ts'
 import { findInstance } from '../instance.ts'
@@ -48,6 +48,7 @@ async function withClient<T>(
   embedded: boolean,
   work: (client: ClickHouseClient) => Promise<T>,
 ): Promise<T> {
+  const { createAgnesClient } = await import('@agnes/clickhouse')
   const client = createAgnesClient({ url, application: 'agnes-backup', requestTimeoutMs })
   try {
     return await work(client)
@@ -59,6 +60,7 @@ async function withClient<T>(
 }
 
 async function answers(url: string): Promise<boolean> {
+  const { createAgnesClient } = await import('@agnes/clickhouse')
   const client = createAgnesClient({ url, application: 'agnes-backup', requestTimeoutMs: 5_000 })
   const { success } = await client.ping()
   await client.close()

@@ -1,4 +1,4 @@
-import type { TimelineRow } from '@agnes/clickhouse'
+import { csvLine, type TimelineRow } from '@agnes/clickhouse'
 import { expect, test } from 'vitest'
 import { displayWidth } from '../output/text.ts'
 import { renderPage } from './activity.ts'
@@ -46,7 +46,7 @@ const hostile: TimelineRow = {
 }
 
 test('the table says when, who, what and how it went', () => {
-  expect(renderPage([row, failed, granted], 'table', 100).split('\n')).toEqual([
+  expect(renderPage([row, failed, granted], 'table', csvLine, 100).split('\n')).toEqual([
     'time (UTC)           who        action       result   ms  what',
     '2026-11-21 10:00:00  anna       query.local  success  42  table:orders {"rows":3}',
     '2026-11-21 10:00:00  scheduler  agnes.sync   –            table:orders query timed out after 600 s',
@@ -56,7 +56,7 @@ test('the table says when, who, what and how it went', () => {
 })
 
 test('the table keeps to the width and to one line a row, whatever an event holds', () => {
-  const lines = renderPage([row, hostile], 'table', 80).split('\n')
+  const lines = renderPage([row, hostile], 'table', csvLine, 80).split('\n')
   expect(lines).toHaveLength(4)
   for (const line of lines) expect(displayWidth(line)).toBeLessThanOrEqual(80)
   expect(lines.join('')).not.toMatch(/\p{Cc}|\p{Bidi_Control}/u)
@@ -64,28 +64,28 @@ test('the table keeps to the width and to one line a row, whatever an event hold
 
 test('JSON is one array, NDJSON one object a line; both hold every field as it is', () => {
   const rows = [row, failed, hostile]
-  expect(JSON.parse(renderPage(rows, 'json'))).toEqual(rows)
-  const lines = renderPage(rows, 'ndjson').trimEnd().split('\n')
+  expect(JSON.parse(renderPage(rows, 'json', csvLine))).toEqual(rows)
+  const lines = renderPage(rows, 'ndjson', csvLine).trimEnd().split('\n')
   expect(lines.map((line) => JSON.parse(line))).toEqual(rows)
-  for (const text of [renderPage(rows, 'json'), renderPage(rows, 'ndjson')]) {
+  for (const text of [renderPage(rows, 'json', csvLine), renderPage(rows, 'ndjson', csvLine)]) {
     expect(text.replaceAll('\n', '')).not.toMatch(/\p{Cc}|\p{Bidi_Control}/u)
   }
 })
 
 test('CSV has titles, every field, and nothing that a spreadsheet runs', () => {
-  const [titles = '', first = ''] = renderPage([row], 'csv').split('\r\n')
+  const [titles = '', first = ''] = renderPage([row], 'csv', csvLine).split('\r\n')
   expect(titles.split(',').sort()).toEqual(Object.keys(row).sort())
   expect(first).toBe(
     '2026-11-21T10:00:00.123456789Z,2026-11-21T10:00:01.000000000Z,0190c0de-0000-7000-8000-000000000001,agnes.audit,' +
       'agnes,anna,query.local,table:orders,success,success,42,cli,10.20.0.7,c-1,s-1,,' +
       'anna ran query.local on table:orders,,"{""rows"":3}",',
   )
-  expect(renderPage([hostile], 'csv')).toContain(",'=1+1,")
+  expect(renderPage([hostile], 'csv', csvLine)).toContain(",'=1+1,")
 })
 
 test('an empty page is empty in every format, in the way of the format', () => {
-  expect(renderPage([], 'table')).toBe('')
-  expect(renderPage([], 'json')).toBe('[]\n')
-  expect(renderPage([], 'ndjson')).toBe('')
-  expect(renderPage([], 'csv')).toMatch(/^timestamp,.*\r\n$/)
+  expect(renderPage([], 'table', csvLine)).toBe('')
+  expect(renderPage([], 'json', csvLine)).toBe('[]\n')
+  expect(renderPage([], 'ndjson', csvLine)).toBe('')
+  expect(renderPage([], 'csv', csvLine)).toMatch(/^timestamp,.*\r\n$/)
 })

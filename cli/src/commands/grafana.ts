@@ -1,6 +1,6 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { exitCodes, UserError } from '@agnes/config'
+import { exitCodes, loadConfig, UserError } from '@agnes/config'
 import { type Command, InvalidArgumentError } from 'commander'
 import { collect, tenant } from '../arguments.ts'
 import { log } from '../output/streams.ts'
@@ -41,7 +41,7 @@ export function registerGrafana(program: Command): void {
     .option('--tenant <tenant>', 'tenant whose health pulse alerts watch; may be repeated (default: default)', tenants)
     .option(
       '--daily-budget-usd <amount>',
-      'cost of language models a day and tenant to alert at (default: 100)',
+      'cost of language models a day and tenant to alert at (default: AGNES_ALERTS_DAILY_BUDGET_USD)',
       amount,
     )
     .option('--telegram', 'send alerts to Telegram; Grafana needs TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID')
@@ -66,6 +66,7 @@ Examples:
       const { dir, json, tenant: tenantNames, ...options } = flags
       const files = provisioningFiles({
         ...options,
+        dailyBudgetUsd: flags.dailyBudgetUsd ?? loadConfig().config.alertsDailyBudgetUsd,
         dashboardsPath: flags.dashboardsPath ?? path.join(directory, dashboardsFolder),
         ...(tenantNames !== undefined && { tenants: tenantNames }),
       })

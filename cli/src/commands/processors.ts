@@ -8,7 +8,7 @@ import { version } from '../version.ts'
 export function registerProcessors(program: Command): void {
   program
     .command('processors')
-    .description('Run the processors of sessions alone')
+    .description('Run the processors of sessions and the alerts alone')
     .addHelpText(
       'after',
       `
@@ -28,6 +28,7 @@ Examples:
         const { stop } = startProcessors({
           clickhouseUrl,
           intervals: config.processorIntervals,
+          dailyBudgetUsd: config.alertsDailyBudgetUsd,
           telemetry: {
             endpoint: otlpUrl,
             headers: gatewayHeaders(config),

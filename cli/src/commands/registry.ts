@@ -1,6 +1,7 @@
 /** The commands in the order of `agnes --help`. Adding one: a file beside this one, and a line here. */
 import type { Command } from 'commander'
 import { registerActivity } from './activity.ts'
+import { registerAlerts } from './alerts.ts'
 import { registerBackup } from './backup.ts'
 import { registerCompletion } from './completion.ts'
 import { registerDemo } from './demo.ts'
@@ -28,6 +29,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerUp,
   registerHealth,
   registerActivity,
+  registerAlerts,
   registerSessions,
   registerSql,
   registerReport,

@@ -1,5 +1,6 @@
 /** What needs a person at a terminal: writing the message, reading the preview, saying yes. */
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -51,10 +52,16 @@ export function show(heading: string, text: string, env: NodeJS.ProcessEnv): voi
   process.stdout.write(`${whole}\n`)
 }
 
+/** Whoever ends the input (Ctrl-D) or interrupts (Ctrl-C) has not said yes. */
 export async function saysYes(question: string): Promise<boolean> {
   const lines = createInterface({ input: process.stdin, output: process.stdout })
+  // At the end of the input Node closes the interface, and on some versions the question is never answered.
+  const unanswered = once(lines, 'close').then(() => undefined)
   try {
-    return /^y(es)?$/i.test((await lines.question(`${question} [y/N] `)).trim())
+    const asked = lines.question(`${question} [y/N] `).catch(() => undefined)
+    const answer = await Promise.race([asked, unanswered])
+    if (answer === undefined) process.stdout.write('\n')
+    return /^y(es)?$/i.test(answer?.trim() ?? '')
   } finally {
     lines.close()
   }

@@ -38,18 +38,44 @@ export async function fetchReports(client: ClickHouseClient, filter: FeedbackFil
     params.cursorMs = ms
     params.cursorId = id
   }
-  const rows = await selectRows<RawReport>(
+  const keys = await selectRows<{ readonly id: string; readonly at_ms: string }>(
     client,
-    `SELECT ${listColumns} FROM current_feedback_reports WHERE ${conditions.join(' AND ')}
-ORDER BY created_ms DESC, id DESC LIMIT {limit:UInt32}`,
+    `SELECT id, toUnixTimestamp64Milli(created_at) AS at_ms FROM current_feedback_reports WHERE ${conditions.join(' AND ')}
+ORDER BY at_ms DESC, id DESC LIMIT {limit:UInt32}`,
     { ...params, limit: limit + 1 },
   )
-  const page = rows.slice(0, limit)
+  const page = keys.slice(0, limit)
   const last = page.at(-1)
+  const reports = await selectListed(
+    client,
+    filter.tenant,
+    page.map(({ id }) => id),
+  )
   return {
-    reports: page.map(reportOf),
-    nextCursor: last === undefined || rows.length <= limit ? null : encodeCursor([last.created_ms, last.id]),
+    reports: page.flatMap(({ id }) => reports.get(id) ?? []),
+    nextCursor: last === undefined || keys.length <= limit ? null : encodeCursor([last.at_ms, last.id]),
   }
+}
+
+/** They travel in the URL, of which the engine takes 16 KB. */
+const idsAtOnce = 250
+
+/** Of these reports what a list shows: sorting by it read all columns of all reports, ten times as much as needed. */
+async function selectListed(
+  client: ClickHouseClient,
+  tenant: string,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, FeedbackReport>> {
+  const reports = new Map<string, FeedbackReport>()
+  for (let at = 0; at < ids.length; at += idsAtOnce) {
+    const rows = await selectRows<RawReport>(
+      client,
+      `SELECT ${listColumns} FROM current_feedback_reports WHERE tenant = {tenant:String} AND id IN {ids:Array(String)}`,
+      { tenant, ids: ids.slice(at, at + idsAtOnce) },
+    )
+    for (const row of rows) reports.set(row.id, reportOf(row))
+  }
+  return reports
 }
 
 interface RawCause {
@@ -64,6 +90,8 @@ interface RawCause {
   readonly reporters: string
   readonly first_ms: string
   readonly last_ms: string
+  /** Ids. */
+  readonly newest: readonly string[]
 }
 
 export interface FeedbackCauses {
@@ -98,19 +126,18 @@ export async function fetchCauses(
     `SELECT ${causeOf} AS cause, any(cause_key) AS any_key, any(cause_tool) AS tool, any(cause_class) AS error_class,
   any(cause_text) AS error_text, count() AS reports, countIf(status IN ('open', 'triaged')) AS open,
   uniqExact(reporter_user) AS reporters, toUnixTimestamp64Milli(min(created_at)) AS first_ms,
-  toUnixTimestamp64Milli(max(created_at)) AS last_ms
+  toUnixTimestamp64Milli(max(created_at)) AS last_ms,
+  arraySlice(arrayReverseSort(groupArray((created_at, id))), 1, {latest:UInt32}).2 AS newest
 FROM current_feedback_reports AS r WHERE ${where}
 GROUP BY cause HAVING ${after} ORDER BY last_ms DESC, cause DESC LIMIT {limit:UInt32}`,
-    { ...params, limit: limit + 1 },
+    { ...params, limit: limit + 1, latest },
   )
   const page = groups.slice(0, limit)
   if (page.length === 0) return { causes: [], nextCursor: null }
-  const rows = await selectRows<RawReport & { readonly cause: string }>(
+  const reports = await selectListed(
     client,
-    `SELECT ${listColumns}, ${causeOf} AS cause FROM current_feedback_reports
-WHERE ${where} AND cause IN {causes:Array(String)}
-ORDER BY created_ms DESC, id DESC LIMIT {latest:UInt32} BY cause`,
-    { ...params, causes: page.map(({ cause }) => cause), latest },
+    filter.tenant,
+    page.flatMap(({ newest }) => newest),
   )
   const last = page.at(-1)
   return {
@@ -124,7 +151,7 @@ ORDER BY created_ms DESC, id DESC LIMIT {latest:UInt32} BY cause`,
       reporters: Number(group.reporters),
       firstSeen: new Date(Number(group.first_ms)),
       lastSeen: new Date(Number(group.last_ms)),
-      latest: rows.filter(({ cause }) => cause === group.cause).map(reportOf),
+      latest: group.newest.flatMap((id) => reports.get(id) ?? []),
     })),
     nextCursor: last === undefined || groups.length <= limit ? null : encodeCursor([last.last_ms, last.cause]),
   }
@@ -137,26 +164,36 @@ export interface ReporterFacts {
   readonly oldest: Date | undefined
   /** Others who reported the same cause. */
   readonly others: number
+  /** There is a report with that id. */
+  readonly isKnown: boolean
 }
 
 /** What a new report is judged by. */
 export async function fetchReporterFacts(
   client: ClickHouseClient,
-  { tenant, reporter, causeKey, now }: { tenant: string; reporter: string; causeKey: string; now: Date },
+  {
+    tenant,
+    id,
+    reporter,
+    causeKey,
+    now,
+  }: { tenant: string; id: string; reporter: string; causeKey: string; now: Date },
 ): Promise<ReporterFacts> {
-  const [row] = await selectRows<{ recent: string; oldest_ms: string; others: string }>(
+  const [row] = await selectRows<{ recent: string; oldest_ms: string; others: string; known: string }>(
     client,
     `SELECT countIf(reporter_user = {reporter:String} AND created_at > fromUnixTimestamp64Milli({hourAgo:Int64})) AS recent,
   toUnixTimestamp64Milli(minIf(created_at, reporter_user = {reporter:String} AND created_at > fromUnixTimestamp64Milli({hourAgo:Int64}))) AS oldest_ms,
-  uniqExactIf(reporter_user, cause_key = {cause:String} AND cause_key != '' AND reporter_user != {reporter:String}) AS others
+  uniqExactIf(reporter_user, cause_key = {cause:String} AND cause_key != '' AND reporter_user != {reporter:String}) AS others,
+  countIf(id = {id:String}) AS known
 FROM current_feedback_reports WHERE tenant = {tenant:String}`,
-    { tenant, reporter, cause: causeKey, hourAgo: now.getTime() - 3_600_000 },
+    { tenant, id, reporter, cause: causeKey, hourAgo: now.getTime() - 3_600_000 },
   )
   const inLastHour = Number(row?.recent ?? 0)
   return {
     inLastHour,
     oldest: inLastHour === 0 ? undefined : new Date(Number(row?.oldest_ms)),
     others: Number(row?.others ?? 0),
+    isKnown: Number(row?.known ?? 0) > 0,
   }
 }
 
@@ -167,8 +204,8 @@ export async function fetchFindingIds(
 ): Promise<readonly string[]> {
   const rows = await selectRows<{ finding_id: string }>(
     client,
-    `SELECT finding_id FROM session_findings
-WHERE tenant = {tenant:String} AND session_file = {file:String} ORDER BY turn_index LIMIT 1 BY finding_id LIMIT 200`,
+    `SELECT f.finding_id AS finding_id FROM session_scans FINAL ARRAY JOIN findings AS f
+WHERE tenant = {tenant:String} AND session_file = {file:String} ORDER BY f.turn_index LIMIT 1 BY finding_id LIMIT 200`,
     { tenant, file: sessionFile },
   )
   return rows.map(({ finding_id }) => finding_id)

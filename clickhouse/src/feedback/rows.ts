@@ -11,8 +11,7 @@ function columns(excerpt: string): string {
   reporter_user, reporter_key, message, ${excerpt} AS excerpt, session_file, session_id, environment, fingerprint, dup_key,
   cause_key, cause_tool, cause_class, cause_text, finding_ids, preview_sha256, preview_bytes, preview_answer, redactions,
   bundle_version, status, assignee, tags, resolution, toUnixTimestamp64Milli(resolved_at) AS resolved_ms, resolved_by,
-  arrayMap((version, at, actor, action, detail) -> [toString(version), toString(toUnixTimestamp64Milli(at)), actor, action, detail],
-    history.version, history.at, history.actor, history.action, history.detail) AS steps`
+  history.version, history.at, history.actor, history.action, history.detail`
 }
 
 export interface RawReport {
@@ -49,7 +48,12 @@ export interface RawReport {
   readonly resolution: string
   readonly resolved_ms: string | null
   readonly resolved_by: string
-  readonly steps: readonly (readonly [version: string, atMs: string, actor: string, action: string, detail: string])[]
+  readonly 'history.version': readonly number[]
+  /** ISO 8601. */
+  readonly 'history.at': readonly string[]
+  readonly 'history.actor': readonly string[]
+  readonly 'history.action': readonly string[]
+  readonly 'history.detail': readonly string[]
 }
 
 export function reportOf(row: RawReport): FeedbackReport {
@@ -87,13 +91,13 @@ export function reportOf(row: RawReport): FeedbackReport {
     resolution: row.resolution,
     resolvedAt: date(row.resolved_ms),
     resolvedBy: row.resolved_by,
-    history: row.steps.map(
-      ([version, ms, actor, action, detail]): FeedbackStep => ({
-        version: Number(version),
-        at: new Date(Number(ms)),
-        actor,
-        action,
-        detail,
+    history: row['history.version'].map(
+      (version, i): FeedbackStep => ({
+        version,
+        at: new Date(row['history.at'][i] ?? 0),
+        actor: row['history.actor'][i] ?? '',
+        action: row['history.action'][i] ?? '',
+        detail: row['history.detail'][i] ?? '',
       }),
     ),
   }

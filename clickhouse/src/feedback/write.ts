@@ -32,6 +32,14 @@ export async function storeReport(client: ClickHouseClient, report: FeedbackRepo
       insert_deduplication_token: JSON.stringify(['feedback', report.tenant, report.id, report.version]),
     },
   })
+  const { tenant, id, version } = report
+  const [written] = await selectRows<{ change_id: string }>(
+    client,
+    `SELECT change_id FROM feedback_reports
+WHERE tenant = {tenant:String} AND id = {id:String} AND version = {version:UInt32} LIMIT 1`,
+    { tenant, id, version },
+  )
+  if (written?.change_id === changeId) return { report, isOurs: true }
   const stored = await readStored(client, report)
   if (stored === undefined) throw new Error(`report ${report.id} was stored and is not there`)
   return { report: stored.report, isOurs: stored.changeId === changeId }

@@ -36,24 +36,19 @@ test('an empty database is brought to the newest schema, and again changes nothi
 })
 
 test('a database that holds rows keeps them, also when every file runs once more', async () => {
-  await migrate(engine.client, { database: 'filled' })
   await engine.client.command({
-    query: `INSERT INTO filled.otel_logs (Timestamp, LogAttributes, EventName)
+    query: `INSERT INTO fresh.otel_logs (Timestamp, LogAttributes, EventName)
       SELECT now64(9), map('agnes.action', 'kept'), 'agnes.audit' FROM numbers(1000)`,
   })
-  const before = await rows('SELECT * FROM filled.otel_logs ORDER BY Seq')
-  await engine.client.command({ query: 'TRUNCATE TABLE filled.schema_migrations' })
-  const { applied } = await migrate(engine.client, { database: 'filled' })
+  const before = await rows('SELECT * FROM fresh.otel_logs ORDER BY Seq')
+  await engine.client.command({ query: 'TRUNCATE TABLE fresh.schema_migrations' })
+  const { applied } = await migrate(engine.client, { database: 'fresh' })
   expect(applied).toHaveLength((await loadMigrations()).length)
-  expect(await rows('SELECT * FROM filled.otel_logs ORDER BY Seq')).toEqual(before)
+  expect(await rows('SELECT * FROM fresh.otel_logs ORDER BY Seq')).toEqual(before)
 })
 
 test('two runners at once both succeed, and each file is recorded once', async () => {
-  await Promise.all([
-    migrate(engine.client, { database: 'raced' }),
-    migrate(engine.client, { database: 'raced' }),
-    migrate(engine.client, { database: 'raced' }),
-  ])
+  await Promise.all([migrate(engine.client, { database: 'raced' }), migrate(engine.client, { database: 'raced' })])
   const recorded = await rows<{ version: string; n: number }>(
     'SELECT version, count() AS n FROM raced.schema_migrations GROUP BY version ORDER BY version',
   )
@@ -62,7 +57,6 @@ test('two runners at once both succeed, and each file is recorded once', async (
 })
 
 test('a file that was applied with another text is refused with exit code 3, and nothing runs', async () => {
-  await migrate(engine.client, { database: 'changed' })
   const files = await loadMigrations()
   const added = parseMigration(
     '9999',
@@ -70,19 +64,18 @@ test('a file that was applied with another text is refused with exit code 3, and
     '-- Cost: none.\nCREATE TABLE IF NOT EXISTS agnes.added (a UInt8) ENGINE = MergeTree ORDER BY a',
   )
   const edited = [...files.slice(0, -1).map((file) => ({ ...file, checksum: 'edited' })), added]
-  await expect(migrate(engine.client, { database: 'changed', files: edited })).rejects.toMatchObject({
+  await expect(migrate(engine.client, { database: 'fresh', files: edited })).rejects.toMatchObject({
     exitCode: exitCodes.refused,
     message: expect.stringContaining('0001_base.sql was applied before with another text'),
     hint: expect.stringContaining('new file'),
   })
-  expect(await rows("SELECT 1 FROM system.tables WHERE database = 'changed' AND name = 'added'")).toEqual([])
+  expect(await rows("SELECT 1 FROM system.tables WHERE database = 'fresh' AND name = 'added'")).toEqual([])
 })
 
 test('a database of a newer release is left as it is, and that is said', async () => {
-  await migrate(engine.client, { database: 'newer' })
   const lines: string[] = []
   const files = (await loadMigrations()).slice(0, -1)
-  await migrate(engine.client, { database: 'newer', files, log: (line) => lines.push(line) })
+  await migrate(engine.client, { database: 'fresh', files, log: (line) => lines.push(line) })
   expect(lines).toEqual([expect.stringContaining('newer release')])
 })
 
@@ -119,6 +112,23 @@ test('a cluster gets its deduplication window and a local table of the same colu
   expect(local).toContain(' replicated_deduplication_window = ')
   expect(local).not.toContain('non_replicated')
   expect(distributed).toContain('AS agnes.otel_logs_local')
+})
+
+test('columns that are added to a table one after the other are one statement', () => {
+  const file = parseMigration(
+    '0001',
+    'columns',
+    `-- Cost: none.
+ALTER TABLE agnes.a ADD COLUMN IF NOT EXISTS x UInt8;
+-- Of x.
+ALTER TABLE agnes.a ADD COLUMN IF NOT EXISTS y UInt8 DEFAULT x;
+ALTER TABLE agnes.b ADD COLUMN IF NOT EXISTS x UInt8;`,
+  )
+  expect(renderMigration(file)).toEqual([
+    'ALTER TABLE agnes.a ADD COLUMN IF NOT EXISTS x UInt8,\n ADD COLUMN IF NOT EXISTS y UInt8 DEFAULT x',
+    'ALTER TABLE agnes.b ADD COLUMN IF NOT EXISTS x UInt8',
+  ])
+  expect(renderMigration(file, { cluster: 'main' }).map((sql) => sql.split(' ADD ').length - 1)).toEqual([2, 2, 1, 1])
 })
 
 test('a statement that may not run twice is refused before anything runs', () => {

@@ -20,8 +20,8 @@ export interface MigrationVariant {
 /** The statements to run, in order. Every one may run again without harm; anything else is refused here. */
 export function renderMigration(file: MigrationFile, variant: MigrationVariant = {}): string[] {
   const database = checkedName(variant.database ?? defaultDatabase)
-  return splitStatements(file.sql).flatMap((statement) => {
-    const { directive, sql } = readStatement(statement, database)
+  const statements = splitStatements(file.sql).map((statement) => readStatement(statement, database))
+  return joinColumns(statements).flatMap(({ directive, sql }) => {
     const known = kinds.find(({ pattern }) => pattern.test(sql))
     if (known === undefined) {
       throw new Error(`${file.version}_${file.name}.sql: not a statement that may run twice: ${sql.slice(0, 80)}`)
@@ -98,8 +98,29 @@ function alterClusterColumns({ sql, cluster, pattern }: ClusterInput): string[] 
   return ['$1_local', '$1'].map((name) => sql.replace(pattern, `${name} ON CLUSTER ${cluster}`))
 }
 
+interface Statement {
+  /** What is said to a cluster about it. */
+  readonly directive: string | undefined
+  readonly sql: string
+}
+
+/** Columns added one after the other to a table become one statement: each time ClickHouse checks all columns anew. */
+function joinColumns(statements: readonly Statement[]): Statement[] {
+  const joined: Statement[] = []
+  for (const statement of statements) {
+    const before = joined.at(-1)
+    const table = addsColumn.exec(statement.sql)?.[1]
+    if (before !== undefined && table !== undefined && table === addsColumn.exec(before.sql)?.[1]) {
+      joined.splice(-1, 1, { ...before, sql: `${before.sql},\n${statement.sql.slice(table.length)}` })
+    } else joined.push(statement)
+  }
+  return joined
+}
+
+const addsColumn = /^(ALTER TABLE \w+\.\w+) ADD COLUMN IF NOT EXISTS /
+
 /** Drops the comments before a statement, keeps what they say to a cluster, and puts the database's name in place. */
-function readStatement(statement: string, database: string): { directive: string | undefined; sql: string } {
+function readStatement(statement: string, database: string): Statement {
   const pieces = lexSql(statement)
   const start = pieces.findIndex(({ kind, text }) => kind !== 'comment' && text.trim() !== '')
   const directive = pieces

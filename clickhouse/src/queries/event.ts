@@ -83,7 +83,7 @@ async function select(
       : 'AND Timestamp >= fromUnixTimestamp64Milli({from:Int64}) AND Timestamp <= fromUnixTimestamp64Milli({to:Int64})'
   const [row] = await selectRows<DetailRow>(
     client,
-    `SELECT ${rowColumns},
+    `SELECT ${rowColumns()},
   StoredAt AS stored_at, Body AS body, SeverityText AS severity, TraceId AS trace_id, SpanId AS span_id,
   ScopeName AS scope_name, LogAttributes AS attributes, ResourceAttributes AS resource_attributes, Redactions AS redactions
 FROM otel_logs

@@ -118,7 +118,7 @@ async function* selectBatchRows(
   do {
     const page: RawRow[] = await selectRows<RawRow>(
       client,
-      `SELECT ${rowColumns}
+      `SELECT ${rowColumns()}
 FROM otel_logs
 WHERE ${where.sql}
   AND StoredAt >= fromUnixTimestamp64Milli({storedFrom:Int64}) AND StoredAt <= fromUnixTimestamp64Milli({storedTo:Int64})

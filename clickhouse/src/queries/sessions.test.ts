@@ -168,6 +168,26 @@ describe('list', () => {
     },
   )
 
+  test('the longest page of files with long names comes as a whole', async () => {
+    const many = randomUUID()
+    await insert(
+      'session_files',
+      Array.from({ length: 501 }, (_, i) => ({
+        tenant: many,
+        user_name: 'anna',
+        session_file: `${String(i).padStart(3, '0')}-${'name'.repeat(12)}`,
+        version: 'main',
+        lines: 1,
+        file_hash: 'aa',
+        first_received_at: on(1),
+        received_at: on(1),
+      })),
+    )
+    const { rows, nextCursor } = await list({ tenant: many, limit: 500 })
+    expect(rows).toHaveLength(500)
+    expect((await list({ tenant: many, limit: 500, cursor: nextCursor ?? '' })).rows).toHaveLength(1)
+  })
+
   test('a row has what was found, by type', async () => {
     const [row] = (await list({ sort: 'findings', limit: 1 })).rows
     expect(row).toMatchObject({ findings: 3, warnings: 1, findingTypes: { tool_error: 2, loop: 1 }, isProcessed: true })

@@ -25,6 +25,12 @@ export interface SessionFilter {
   readonly anchor?: SessionAnchor
   /** Has a finding of this type; `any` for one of any type. */
   readonly finding?: string
+  /** That finding, or any, happened from then on; where the record has no time, the session arrived from then on. Inclusive. */
+  readonly foundSince?: Date
+  /** Exclusive. */
+  readonly foundUntil?: Date
+  /** Fails as reports of a cause say, and none of those reports is about it. */
+  readonly silent?: SilentCause
   /** Case-insensitive substring of user, file, session id, branch, the beginning of a prompt, or the excerpt of a finding. */
   readonly q?: string
   /** `recent` unless told. */
@@ -33,6 +39,14 @@ export interface SessionFilter {
   readonly cursor?: string
   /** 1 to 500, 50 unless told. */
   readonly limit?: number
+}
+
+/** What findings of a cause look like. */
+export interface SilentCause {
+  readonly causeKey: string
+  readonly tool: string
+  /** `cityHash64` of their excerpts, decimal. */
+  readonly excerpts: readonly string[]
 }
 
 /** One row of the view `sessions`. Times are ISO 8601 in UTC. */
@@ -97,10 +111,13 @@ export async function fetchSessions(client: ClickHouseClient, filter: SessionFil
     cursor === undefined
       ? ''
       : `\n  AND (${key}, user_name, session_file, version) ${direction === 'ASC' ? '>' : '<'} ({cursorKey:${keyTypes[sort]}}, {cursorUser:String}, {cursorFile:String}, {cursorVersion:String})`
+  // Where only the files decide, summaries and findings need not be joined: half of what the list took was planning that.
+  const isOfFiles = sort !== 'findings' && filter.anchor !== 'start' && !filter.finding && !filter.q
+  const source = isOfFiles ? 'current_session_files' : 'sessions'
   const keys = await selectRows<SessionKeyRow & { readonly sort_key: string }>(
     client,
     `SELECT user_name, session_file, version, ${key} AS sort_key
-FROM sessions
+FROM ${source}
 WHERE ${sql}${beyond}
 ORDER BY sort_key ${direction}, user_name ${direction}, session_file ${direction}, version ${direction}
 LIMIT {limit:UInt32}`,
@@ -134,17 +151,21 @@ async function fetchRows(
   tenant: string,
   keys: readonly SessionKeyRow[],
 ): Promise<SessionRow[]> {
-  if (keys.length === 0) return []
-  const rows = await selectRows<RawSession>(
-    client,
-    `SELECT ${sessionColumns} FROM sessions
+  const rows: RawSession[] = []
+  for (let at = 0; at < keys.length; at += keysAtOnce) {
+    const some = keys.slice(at, at + keysAtOnce)
+    const found = await selectRows<RawSession>(
+      client,
+      `SELECT ${sessionColumns} FROM sessions
 WHERE tenant = {tenant:String} AND user_name IN {users:Array(String)} AND session_file IN {files:Array(String)}`,
-    {
-      tenant,
-      users: [...new Set(keys.map((key) => key.user_name))],
-      files: [...new Set(keys.map((key) => key.session_file))],
-    },
-  )
+      {
+        tenant,
+        users: [...new Set(some.map((key) => key.user_name))],
+        files: [...new Set(some.map((key) => key.session_file))],
+      },
+    )
+    rows.push(...found)
+  }
   const byKey = new Map(rows.map((row) => [keyText(row), row]))
   // One that was removed in between is left out.
   return keys.flatMap((key) => {
@@ -152,6 +173,9 @@ WHERE tenant = {tenant:String} AND user_name IN {users:Array(String)} AND sessio
     return row === undefined ? [] : [sessionRowOf(row)]
   })
 }
+
+/** They travel in the URL, of which the engine takes 16 KB. */
+const keysAtOnce = 100
 
 function keyText({ user_name, session_file, version }: SessionKeyRow): string {
   return JSON.stringify([user_name, session_file, version])
@@ -173,8 +197,52 @@ export function sessionWhere(filter: SessionFilter): { sql: string; params: Reco
   if (filter.finding === 'any') conditions.push('findings > 0')
   else add('has(finding_types, {finding:String})', 'finding', filter.finding)
   add(searchCondition, 'q', filter.q)
+  const found = foundWhere(filter)
+  if (found !== undefined) {
+    conditions.push(`(user_name, session_file, version) IN (${found.sql})`)
+    Object.assign(params, found.params)
+  }
   return { sql: conditions.join('\n  AND '), params }
 }
+
+/** Sessions in which it was found then, or that nobody reported; undefined where that is not asked. */
+function foundWhere(filter: SessionFilter): { sql: string; params: Record<string, unknown> } | undefined {
+  const { foundSince, foundUntil, silent, finding } = filter
+  if (foundSince === undefined && foundUntil === undefined && silent === undefined) return undefined
+  const conditions = ['f.tenant = {tenant:String}']
+  const params: Record<string, unknown> = {}
+  const happened = 'ifNull(f.occurred_at, s.received_at)'
+  if (finding && finding !== 'any') conditions.push('f.type = {finding:String}')
+  if (foundSince !== undefined) {
+    conditions.push(`${happened} >= fromUnixTimestamp64Milli({foundSince:Int64})`)
+    params.foundSince = String(foundSince.getTime())
+  }
+  if (foundUntil !== undefined) {
+    conditions.push(`${happened} < fromUnixTimestamp64Milli({foundUntil:Int64})`)
+    params.foundUntil = String(foundUntil.getTime())
+  }
+  if (silent !== undefined) {
+    conditions.push(
+      'f.tool_name = {silentTool:String}',
+      'toString(cityHash64(f.excerpt)) IN {silentExcerpts:Array(String)}',
+      unreported,
+    )
+    params.silentTool = silent.tool
+    params.silentExcerpts = silent.excerpts
+    params.causeKey = silent.causeKey
+  }
+  return {
+    sql: `SELECT f.user_name, f.session_file, f.version FROM session_findings AS f
+INNER JOIN current_session_files AS s
+  ON s.tenant = f.tenant AND s.user_name = f.user_name AND s.session_file = f.session_file AND s.version = f.version
+WHERE ${conditions.join(' AND ')}`,
+    params,
+  }
+}
+
+/** Of findings `f`: no report of the cause names the session. */
+const unreported = `f.session_file NOT IN (
+  SELECT session_file FROM current_feedback_reports WHERE tenant = {tenant:String} AND cause_key = {causeKey:String})`
 
 const anchorColumns = { arrival: 'received_at', start: 'started_at' } as const
 
@@ -237,7 +305,7 @@ export function refuseBadSessionFilter(filter: SessionFilter): void {
   if (!Number.isInteger(limit) || limit < 1 || limit > 500) {
     throw badFilter(`a page cannot have ${limit} rows`, 'limit is a whole number from 1 to 500')
   }
-  for (const name of ['since', 'until'] as const) {
+  for (const name of ['since', 'until', 'foundSince', 'foundUntil'] as const) {
     const time = filter[name]?.getTime()
     if (time !== undefined && !(Math.abs(time) <= 9_223_372_036_854)) {
       throw badFilter(`${name} is not a time we can store`, 'use a time like 2026-11-21T06:00:00Z')

@@ -7,7 +7,7 @@
  */
 import type { ClickHouseClient } from '@clickhouse/client'
 import { type Cursor, decodeCursor, encodeCursor } from './cursor.ts'
-import { cursorOf, type RawRow, rowColumns, selectRows, timelineRowOf, withShortTexts } from './rows.ts'
+import { cursorOf, type RawRow, rowColumns, selectRows, timelineRowOf } from './rows.ts'
 import type { TimelineFilter, TimelinePage, TimelineRow } from './types.ts'
 import { badFilter, type Where, whereOf } from './where.ts'
 
@@ -45,7 +45,7 @@ export async function fetchTimeline(
   const page = rows.slice(0, limit)
   const last = page.at(-1)
   return {
-    rows: page.map(timelineRowOf),
+    rows: page.map((row) => timelineRowOf(row, longestText)),
     nextCursor: last === undefined || rows.length <= limit ? null : encodeCursor(cursorOf(last)),
   }
 }
@@ -141,10 +141,10 @@ async function selectWindow(
   }
   // Sorting by the number instead of the time keeps ClickHouse from reading "in order", which opens every part and was
   // 20 times slower here, and from filtering by the current top rows before our own conditions (8 times slower).
-  const query = `SELECT ${rowColumns}
+  const query = `SELECT ${rowColumns(longestText)}
 FROM otel_logs
 WHERE ${conditions.join('\n  AND ')}
 ORDER BY toUnixTimestamp64Nano(Timestamp) DESC, Seq DESC, BatchId DESC
 LIMIT {limit:UInt32}`
-  return selectRows<RawRow>(client, longestText === undefined ? query : withShortTexts(query, longestText), params)
+  return selectRows<RawRow>(client, query, params)
 }

@@ -61,7 +61,7 @@ GROUP BY chat_id`,
   return new Map(rows.map(({ chat_id, sent_ms }) => [Number(chat_id), new Date(Number(sent_ms))]))
 }
 
-/** The newest notification of each incident of a kind within thirty days, whoever it went to: its content, and since when. */
+/** The newest notification of each incident of a kind and tenant within thirty days: its content, and since when. */
 export async function fetchLatestOfIncidents(
   client: ClickHouseClient,
   kind: string,
@@ -71,7 +71,7 @@ export async function fetchLatestOfIncidents(
     `SELECT argMax(content, last_at) AS content, toUnixTimestamp64Milli(argMax(first_at, last_at)) AS since_ms
 FROM current_telegram_deliveries
 WHERE kind = {kind:String} AND changed_at > now() - INTERVAL 30 DAY
-GROUP BY incident`,
+GROUP BY tenant, incident`,
     { kind },
   )
   return rows.map(({ content, since_ms }) => ({ content, since: new Date(Number(since_ms)) }))

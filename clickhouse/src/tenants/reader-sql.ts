@@ -30,6 +30,8 @@ interface TenantTable {
 export const tenantTables: readonly TenantTable[] = [
   { name: 'otel_logs', column: 'TenantId', sharded: true, readable: true },
   { name: 'api_keys', column: 'tenant', sharded: false, readable: false },
+  // What is about the whole installation has no tenant, and is nothing of a tenant's.
+  { name: 'alert_states', column: 'tenant', sharded: false, readable: true },
   { name: 'telegram_links', column: 'tenant', sharded: false, readable: false },
   { name: 'telegram_link_codes', column: 'tenant', sharded: false, readable: false },
   { name: 'telegram_deliveries', column: 'tenant', sharded: false, readable: false },
@@ -48,6 +50,7 @@ export const tenantTables: readonly TenantTable[] = [
 export const readableViews: readonly string[] = [
   'active_users',
   'audit_log',
+  'current_alerts',
   'current_feedback_reports',
   'current_session_files',
   'current_session_findings',

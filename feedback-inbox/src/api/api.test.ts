@@ -1,5 +1,6 @@
 /** The JSON API, as a program asks it, on the real engine. */
 
+import { type Alert, createSilence, saveAlerts } from '@agnes/clickhouse'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { insertEvents } from '../../../tests/support/events.ts'
@@ -90,7 +91,6 @@ describe('who may ask', () => {
     ['/api/admin/activity/health'],
     ['/api/admin/sync'],
     [`/api/admin/events/${id(1)}`],
-    ['/metrics'],
   ])('%s takes a key that may read', async (path) => {
     const refused = await inbox.get(path)
     expect(refused.status).toBe(401)
@@ -100,6 +100,22 @@ describe('who may ask', () => {
     expect((await inbox.get(path, sender)).status).toBe(403)
     expect((await inbox.get(path, reader)).status).toBe(200)
     expect((await inbox.get(path, admin)).status).toBe(200)
+  })
+
+  test('metrics need no key on this machine and one through a proxy; one that is sent must be right', async () => {
+    const open = await inbox.get('/metrics')
+    expect({ status: open.status, type: open.headers.get('content-type') }).toMatchObject({
+      status: 200,
+      type: expect.stringContaining('text/plain'),
+    })
+    expect(await open.text()).toMatch(
+      /^agnes_inbox_requests_total\{route="\/api\/admin\/activity",status="401"\} \d+$/m,
+    )
+    const proxied = { 'x-forwarded-for': '203.0.113.9' }
+    expect((await inbox.get('/metrics', undefined, proxied)).status).toBe(401)
+    expect((await inbox.get('/metrics', reader, proxied)).status).toBe(200)
+    expect((await inbox.get('/metrics', 'agn_abcdefgh_0123456789012345678901234567890123456789')).status).toBe(401)
+    expect((await inbox.get('/metrics', sender)).status).toBe(403)
   })
 
   test('what another tenant did is not there, whatever is asked for', async () => {
@@ -351,6 +367,86 @@ describe('reading', () => {
   })
 })
 
+describe('alerts', () => {
+  const alert = (fingerprint: string, more: Partial<Alert> = {}): Alert => ({
+    fingerprint,
+    rule: 'agnes-sync-failures',
+    labels: { tenant: 'default' },
+    tenant: 'default',
+    title: 'Syncs fail',
+    severity: 'warning',
+    summary: '0.3 of the syncs of <default> failed',
+    firstStep: 'Open Sync.',
+    runbook: 'sync-failures',
+    state: 'firing',
+    value: 0.3,
+    activeSince: ago(20),
+    firedAt: ago(10),
+    wellSince: undefined,
+    resolvedAt: undefined,
+    changedAt: ago(10),
+    ...more,
+  })
+  interface Answer {
+    readonly alerts: readonly { fingerprint: string; muted_until: string | null; resolved_at: string | null }[]
+    readonly more: boolean
+  }
+  const ask = (query: string, key = reader) => json<Answer>(inbox.get(`/api/admin/alerts${query}`, key))
+
+  beforeAll(async () => {
+    await saveAlerts(
+      inbox.client,
+      [
+        alert('pending', { state: 'pending', firedAt: undefined }),
+        alert('firing'),
+        alert('everybodys', { rule: 'agnes-ingest-stopped', title: 'Ingest stopped', tenant: '', labels: {} }),
+        alert('over', { state: 'resolved', resolvedAt: ago(5) }),
+        alert('never', { state: 'ok' }),
+        alert('acmes', { tenant: 'acme', labels: { tenant: 'acme' } }),
+      ],
+      1n,
+    )
+    await createSilence(inbox.client, {
+      rule: 'agnes-sync-failures',
+      labels: { tenant: 'default' },
+      startsAt: ago(1),
+      endsAt: new Date(now + 3_600_000),
+      createdBy: 'me',
+      comment: '',
+    })
+  })
+
+  test('what fires of the tenant and of the whole installation comes first; muted ones say until when', async () => {
+    const { alerts, more } = await ask('')
+    expect(alerts.map(({ fingerprint }) => fingerprint)).toEqual(['everybodys', 'firing', 'pending'])
+    expect(alerts.map(({ muted_until }) => muted_until !== null)).toEqual([false, true, true])
+    expect(more).toBe(false)
+    expect((await ask('', stranger)).alerts.map(({ fingerprint }) => fingerprint).sort()).toEqual([
+      'acmes',
+      'everybodys',
+    ])
+  })
+
+  test('states are chosen, and a limit says that there is more', async () => {
+    expect((await ask('?state=resolved')).alerts).toMatchObject([
+      { fingerprint: 'over', resolved_at: ago(5).toISOString() },
+    ])
+    expect(await ask('?limit=1')).toMatchObject({ more: true, alerts: [{ fingerprint: 'everybodys' }] })
+    for (const query of ['state=ok', 'limit=0', 'limit=1001'])
+      expect((await inbox.get(`/api/admin/alerts?${query}`, reader)).status, query).toBe(400)
+    expect((await inbox.get('/api/admin/alerts', sender)).status).toBe(403)
+  })
+
+  test('the activity page has a line of what fires', async () => {
+    const page = await (await inbox.get('/admin/activity', reader)).text()
+    expect(page).toContain('2 alerts fire')
+    expect(page).toContain('resource=alert%3Aagnes-sync-failures')
+    expect(page).toContain('0.3 of the syncs of &lt;default&gt; failed')
+    expect(page).toMatch(/Ingest stopped.*docs\/runbooks|docs\/runbooks.*Ingest stopped/s)
+    expect(page).toContain('muted until')
+  })
+})
+
 test('the description names every route of the API, and each answers as it says', async () => {
   const description = await json<{ openapi: string; paths: Record<string, { get?: Operation }> }>(
     inbox.get('/openapi.json'),
@@ -358,12 +454,13 @@ test('the description names every route of the API, and each answers as it says'
   expect(description.openapi).toBe('3.1.0')
   // Reports, sessions and the bot have tests of their own.
   const ofActivity = Object.entries(description.paths).filter(([path]) =>
-    /^.api.admin.(activity|events|sync)/.test(path),
+    /^.api.admin.(activity|alerts|events|sync)/.test(path),
   )
   expect(ofActivity.map(([path]) => path).sort()).toEqual([
     '/api/admin/activity',
     '/api/admin/activity/health',
     '/api/admin/activity/summary',
+    '/api/admin/alerts',
     '/api/admin/events/{id}',
     '/api/admin/events/{id}/reveal',
     '/api/admin/sync',

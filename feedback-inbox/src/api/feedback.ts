@@ -55,7 +55,10 @@ function registerReport(app: FastifyInstance, inbox: Inbox): void {
         config: { access: 'feedback' },
         bodyLimit: feedbackLimits.bundleBytes,
         errorHandler: (error, request, reply) => {
-          throw explainBody(error as Error & { code?: string }, request, reply)
+          const explained = explainBody(error as Error & { code?: string }, request, reply)
+          const { status = 500 } = explained as Error & { status?: number }
+          inbox.metrics.report(status >= 500 ? 'not_stored' : status === 429 ? 'too_many' : 'refused')
+          throw explained
         },
       },
       async (request, reply) => {
@@ -86,6 +89,7 @@ function registerReport(app: FastifyInstance, inbox: Inbox): void {
           )
         }
         const { report, again, others } = accepted
+        inbox.metrics.report(again ? 'known' : 'accepted')
         return {
           id: report.id,
           status: report.status,
@@ -234,6 +238,12 @@ function registerReading(app: FastifyInstance, inbox: Inbox): void {
           reporters: z.number().int(),
           first_seen: z.string(),
           last_seen: z.string(),
+          silent_sessions: z
+            .number()
+            .int()
+            .describe(
+              'Sessions that fail the same way and are in no report of it, at least; `silent` of /api/admin/sessions lists them.',
+            ),
           latest: z.array(report).describe('The newest five.'),
         }),
       ),
@@ -243,7 +253,9 @@ function registerReading(app: FastifyInstance, inbox: Inbox): void {
       const { filter, said } = parseFeedbackFilter(request, visitor.tenant)
       const page = await fetchCauses(inbox.client, filter)
       inbox.read(request, { action: 'feedback.read', params: { filter: Object.fromEntries(said), by: 'cause' } })
-      return { causes: page.causes.map(causeListed), next_cursor: page.nextCursor }
+      const silent = await inbox.silent.of(visitor.tenant, page.causes)
+      const causes = page.causes.map((one) => causeListed(one, silent.get(one.causeKey)?.sessions ?? 0))
+      return { causes, next_cursor: page.nextCursor }
     },
   })
 
@@ -447,7 +459,7 @@ function stepOf({ version, at, actor, action, detail }: FeedbackReport['history'
   return { version, at: at.toISOString(), actor, action, detail }
 }
 
-function causeListed(cause: FeedbackCause) {
+function causeListed(cause: FeedbackCause, silentSessions: number) {
   return {
     cause:
       cause.causeKey === ''
@@ -458,6 +470,7 @@ function causeListed(cause: FeedbackCause) {
     reporters: cause.reporters,
     first_seen: cause.firstSeen.toISOString(),
     last_seen: cause.lastSeen.toISOString(),
+    silent_sessions: silentSessions,
     latest: cause.latest.map(listed),
   }
 }

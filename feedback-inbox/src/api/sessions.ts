@@ -2,7 +2,6 @@
 import {
   fetchFindingWeeks,
   fetchReplay,
-  fetchSessionGaps,
   fetchSessions,
   type Replay,
   type SessionFinding,
@@ -85,6 +84,8 @@ const turn = z.object({
   findings: z.array(finding),
 })
 
+const usualGaps = 1_000
+
 export function registerSessionApi(app: FastifyInstance, inbox: Inbox): void {
   const { client } = inbox
 
@@ -96,7 +97,7 @@ export function registerSessionApi(app: FastifyInstance, inbox: Inbox): void {
     query: sessionQuery.extend({ cursor, limit: whole('Rows of a page, 50 unless told.', 1, 500) }),
     answer: z.object({ sessions: z.array(session), next_cursor: nextCursor }),
     async handle({ query, search, visitor, request }) {
-      const { filter, said } = parseSessionFilter(search, visitor.tenant, inbox.now(), ['cursor', 'limit'])
+      const { filter, said } = await parseSessionFilter(search, visitor.tenant, inbox, ['cursor', 'limit'])
       const page = await fetchSessions(client, {
         ...filter,
         ...(query.cursor && { cursor: query.cursor }),
@@ -127,7 +128,7 @@ export function registerSessionApi(app: FastifyInstance, inbox: Inbox): void {
         .describe('Newest week first; weeks and types without findings are left out.'),
     }),
     async handle({ search, visitor, request }) {
-      const { filter, said } = parseSessionFilter(search, visitor.tenant, inbox.now())
+      const { filter, said } = await parseSessionFilter(search, visitor.tenant, inbox)
       const weeks = await fetchFindingWeeks(client, filter)
       inbox.read(request, {
         action: 'sessions.read',
@@ -145,7 +146,7 @@ export function registerSessionApi(app: FastifyInstance, inbox: Inbox): void {
     access: 'read',
     query: z.object({
       session_id: z.string().optional().describe('Of this session.'),
-      limit: whole('Rows, 1000 unless told.', 1, 10_000),
+      limit: whole(`Rows, ${usualGaps} unless told.`, 1, 10_000),
     }),
     answer: z.object({
       gaps: z.array(
@@ -164,8 +165,7 @@ export function registerSessionApi(app: FastifyInstance, inbox: Inbox): void {
     }),
     async handle({ query, visitor, request }) {
       const { session_id: sessionId, limit } = query
-      const { tenant } = visitor
-      const gaps = await fetchSessionGaps(client, { tenant, ...(sessionId && { sessionId }), ...(limit && { limit }) })
+      const gaps = await inbox.gaps(visitor.tenant, sessionId ?? '', limit ?? usualGaps)
       inbox.read(request, { action: 'sessions.read', resource: 'gaps', params: { session_id: sessionId ?? '' } })
       return {
         gaps: gaps.map((gap) => ({

@@ -93,6 +93,12 @@ test.each([
   expect(causeOf([result(text)])?.text).toBe(told)
 })
 
+test('control characters go with their sequences, and what stands behind a line break stays', () => {
+  expect(maskText('\u001b[1;31merror:\u001b[0m\u0007 a\r[Ecma] b\n[Yes] c\u009bd\u0000')).toBe(
+    'error: a[Ecma] b [Yes] cd',
+  )
+})
+
 test('the last failure counts; what the user stopped is none', () => {
   const turns = [
     result('Error: first'),

@@ -91,9 +91,8 @@ export function maskText(text: string): string {
 }
 
 const masks: readonly (readonly [RegExp, string])[] = [
-  // Colours, and whatever else moves a cursor.
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what they are
-  [/\u001b\[[0-9;?]*[A-Za-z]|[\u0000-\u0008\u000b-\u001f\u007f]/g, ''],
+  // Colours, and whatever else moves a cursor: an escape sequence is a control character and what follows it.
+  [/(?![\t\n\r])\p{Cc}(?:\[[0-9;?]*[A-Za-z])?|\r/gu, ''],
   [/\[redacted [a-z0-9_]+(?: x[0-9a-f]{16})?\]/g, '<secret>'],
   [/\b[a-z][a-z0-9+.-]{1,15}:\/\/[^\s"'`<>)]+/gi, '<url>'],
   [/\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+/g, '<email>'],

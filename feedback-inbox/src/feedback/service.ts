@@ -89,13 +89,13 @@ export function createFeedback({ client, redaction, record, log, explain }: Feed
 
   async function store(report: FeedbackReport, now: Date, origin: Origin): Promise<Accepted> {
     const { tenant, reporterUser: reporter, causeKey } = report
-    const [known, facts, findingIds] = await Promise.all([
-      fetchReport(client, report),
-      fetchReporterFacts(client, { tenant, reporter, causeKey, now }),
+    const [facts, findingIds] = await Promise.all([
+      fetchReporterFacts(client, { tenant, id: report.id, reporter, causeKey, now }),
       // What is known of the session. None is better than no report.
       report.sessionFile === '' ? [] : fetchFindingIds(client, report).catch(() => []),
     ])
     const { others } = facts
+    const known = facts.isKnown ? await fetchReport(client, report) : undefined
     if (known !== undefined) return acceptAgain(report, known, others, origin)
     if (facts.inLastHour >= feedbackLimits.reportsPerHour) {
       const waitMs = (facts.oldest ?? now).getTime() + 3_600_000 - now.getTime()

@@ -2,6 +2,7 @@
 import { type SessionFilter, sessionAnchors, sessionSorts } from '@agnes/clickhouse'
 import { nearest, parseTime } from '@agnes/config'
 import { z } from 'zod'
+import type { Inbox } from '../inbox.ts'
 import { badParameter } from './filter.ts'
 
 const text = (description: string) => z.string().optional().describe(description)
@@ -16,6 +17,9 @@ export const sessionQuery = z.object({
   until: text(`Before this time. ${time}.`),
   anchor: text('What the times mean: `arrival` (when it grew last) or `start` (when it began); arrival unless told.'),
   finding: text('With a finding of this type: `tool_error`, `loop`, …; `any`.'),
+  found_since: text(`That finding, or any, happened from this time on. ${time}.`),
+  found_until: text(`Before this time. ${time}.`),
+  silent: text('Fails as reports of this cause say, and none of them is about it. The key of the cause.'),
   sort: text('`recent` (unless told), `findings` or `user`.'),
 })
 
@@ -31,12 +35,12 @@ export interface SaidSessionFilter {
  * @param others names of parameters that may stand beside the filter
  * @throws UserError (400) for a parameter there is not, one given twice, or a value that is none
  */
-export function parseSessionFilter(
+export async function parseSessionFilter(
   params: URLSearchParams,
   tenant: string,
-  now: Date,
+  { now, silent: silentSessions }: Pick<Inbox, 'now' | 'silent'>,
   others: readonly string[] = [],
-): SaidSessionFilter {
+): Promise<SaidSessionFilter> {
   const known: readonly string[] = [...names, ...others]
   for (const name of new Set(params.keys())) {
     if (known.includes(name)) continue
@@ -50,10 +54,10 @@ export function parseSessionFilter(
     if (values.length > 1) throw badParameter(`${name} is given ${values.length} times`, 'give it once')
     if (values[0] !== undefined) said.set(name, values[0])
   }
-  const timeOf = (name: 'since' | 'until'): Date | undefined => {
+  const timeOf = (name: 'since' | 'until' | 'found_since' | 'found_until'): Date | undefined => {
     const value = said.get(name)
     if (value === undefined || value === 'all') return undefined
-    const parsed = parseTime(value, now)
+    const parsed = parseTime(value, now())
     if (parsed !== undefined) return parsed
     throw badParameter(`${name} cannot be "${value.slice(0, 60)}"`, 'use 2026-11-21T06:00:00Z, or ago: 30m, 2h, 7d')
   }
@@ -65,8 +69,12 @@ export function parseSessionFilter(
   }
   const since = timeOf('since')
   const until = timeOf('until')
+  const foundSince = timeOf('found_since')
+  const foundUntil = timeOf('found_until')
   const anchor = oneOf('anchor', sessionAnchors)
   const sort = oneOf('sort', sessionSorts)
+  const causeKey = said.get('silent')
+  const silent = causeKey === undefined ? undefined : await silentSessions.filter(tenant, causeKey)
   return {
     said,
     filter: {
@@ -76,6 +84,9 @@ export function parseSessionFilter(
       finding: said.get('finding') ?? '',
       ...(since && { since }),
       ...(until && { until }),
+      ...(foundSince && { foundSince }),
+      ...(foundUntil && { foundUntil }),
+      ...(silent && { silent }),
       ...(anchor && { anchor }),
       ...(sort && { sort }),
     },

@@ -18,6 +18,8 @@ export interface BotOptions extends ConversationOptions {
   /** A call that takes longer is given up; {@link callSeconds} unless told. */
   readonly callSeconds?: number | undefined
   onState(state: BotState): void
+  /** Each call to the Bot API, also one that is made again, with the status of its answer; undefined where none came. */
+  readonly onCall?: ((method: string, status: number | undefined) => void) | undefined
 }
 
 export interface RunningBot {
@@ -32,6 +34,17 @@ export interface RunningBot {
 export function createBot(options: BotOptions): RunningBot {
   const { token, apiRoot, webhookUrl, onState, log, clock } = options
   const bot = new Bot(token, { client: { apiRoot, timeoutSeconds: options.callSeconds ?? callSeconds } })
+  // Innermost, so that what is tried again counts twice.
+  bot.api.config.use(async (call, method, payload, signal) => {
+    let status: number | undefined
+    try {
+      const answer = await call(method, payload, signal)
+      status = answer.ok ? 200 : answer.error_code
+      return answer
+    } finally {
+      options.onCall?.(method, status)
+    }
+  })
   retryShortly(bot.api)
   hold(bot, options)
   const stopping = new AbortController()

@@ -2,7 +2,15 @@
  * What the bot answers: to commands and buttons of linked admins, and to nobody else but one line how to link. A button
  * acts in the name of the admin the chat is linked to, and so do the audit events it leaves.
  */
-import { type ClickHouseClient, fetchTimeline, type HealthPulse, type TelegramLink } from '@agnes/clickhouse'
+import {
+  type ClickHouseClient,
+  fetchAlerts,
+  fetchSilences,
+  fetchTimeline,
+  type HealthPulse,
+  silenceOf,
+  type TelegramLink,
+} from '@agnes/clickhouse'
 import { type Log, parseDuration, UserError } from '@agnes/config'
 import type { Recorder } from '@agnes/instrumentation'
 import type { Bot, Context } from 'grammy'
@@ -86,6 +94,21 @@ export function hold(bot: Bot, options: ConversationOptions): void {
   )
 
   bot.command(
+    'alerts',
+    asLinked(async (ctx, link) => {
+      const now = clock.now()
+      const [alerts, silences] = await Promise.all([
+        fetchAlerts(client, { states: ['firing', 'pending'], tenant: link.tenant, limit: mostEvents }),
+        fetchSilences(client, now),
+      ])
+      await reply(
+        ctx,
+        messages.alertsMessage(alerts, (alert) => silenceOf(alert, silences, now)?.endsAt),
+      )
+    }),
+  )
+
+  bot.command(
     'last',
     asLinked(async (ctx, link, said) => {
       const asked = Number(said || 5)
@@ -137,7 +160,9 @@ export function hold(bot: Bot, options: ConversationOptions): void {
 
   bot.on(
     'message',
-    asLinked((ctx) => reply(ctx, messages.justText('I know /health, /last, /feedback, /mute, /unlink and /help.'))),
+    asLinked((ctx) =>
+      reply(ctx, messages.justText('I know /health, /alerts, /last, /feedback, /mute, /unlink and /help.')),
+    ),
   )
 
   bot.on('callback_query:data', async (ctx) => {

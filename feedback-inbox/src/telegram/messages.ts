@@ -1,5 +1,5 @@
 /** What the bot says, as pieces of text; see {@link compose} for how they become a message. */
-import type { HealthColor, HealthPulse, TelegramLink, TimelineRow } from '@agnes/clickhouse'
+import type { Alert, HealthColor, HealthPulse, TelegramLink, TimelineRow } from '@agnes/clickhouse'
 import type { Notification, ReportAction, ReportInChat } from './notification.ts'
 import { reportActions } from './notification.ts'
 import type { Parcel, Waiting } from './outbox.ts'
@@ -189,6 +189,29 @@ export function healthMessage({ status, sentence, fields, generatedAt }: HealthP
   }
 }
 
+/** @param mutedUntil of one that is muted */
+export function alertsMessage(alerts: readonly Alert[], mutedUntil: (alert: Alert) => Date | undefined): Message {
+  if (alerts.length === 0) return justText('No alert fires.')
+  return {
+    ...compose([
+      { text: counted(alerts.filter(({ state }) => state === 'firing').length, 'firing alert'), style: 'b' },
+      '\n',
+      ...alerts.flatMap((alert) => {
+        const muted = mutedUntil(alert)
+        return [
+          `\n${muted !== undefined ? '🔕' : alert.state === 'firing' ? '🔔' : '⏳'} ${timeOf(alert.activeSince)} `,
+          { text: alert.title, style: 'b', atMost: 100 } as const,
+          ...(alert.state === 'pending' ? [' (pending)'] : []),
+          ': ',
+          { text: alert.summary, atMost: 200 },
+          ...(muted === undefined ? [] : [italic(` muted until ${timeOf(muted)}`)]),
+        ]
+      }),
+    ]),
+    buttons: [],
+  }
+}
+
 export function lastMessage(rows: readonly TimelineRow[]): Message {
   if (rows.length === 0) return justText('Nothing has happened yet.')
   return {
@@ -219,6 +242,7 @@ export function muteMessage({ mutedUntil }: TelegramLink, now: Date): Message {
 
 export const commands = [
   { command: 'health', description: 'Is it well?' },
+  { command: 'alerts', description: 'What fires?' },
   { command: 'last', description: 'The last events; /last 10 for ten' },
   { command: 'feedback', description: 'Open reports' },
   { command: 'mute', description: 'No notifications for a while: /mute 2h' },

@@ -22,6 +22,8 @@ export interface Notification {
   readonly path?: string
   /** An incident that is over: the next notification of it begins another one. */
   readonly over?: boolean
+  /** Of an alert of our own: when it fired, ISO 8601, which tells this time from the next. */
+  readonly firedAt?: string
 }
 
 export interface Notifier {

@@ -13,6 +13,7 @@ import {
 } from '@agnes/clickhouse'
 import type { Log, TelegramConfig } from '@agnes/config'
 import type { Recorder } from '@agnes/instrumentation'
+import { createAlertWatch } from './alert-watch.ts'
 import type { RunningBot } from './bot.ts'
 import { type Clock, pause, systemClock } from './clock.ts'
 import { createHealthWatch } from './health-watch.ts'
@@ -33,9 +34,13 @@ export interface TelegramOptions {
   /** What buttons and `/feedback` ask; undefined: nobody keeps reports. */
   readonly reports?: ReportActions | undefined
   explain(error: unknown): unknown
+  /** @see BotOptions.onCall */
+  readonly onCall?: ((method: string, status: number | undefined) => void) | undefined
   readonly log: Log
   readonly clock?: Clock | undefined
   readonly callSeconds?: number | undefined
+  /** Between two looks at the alerts of the built-in evaluator; ten seconds unless told. */
+  readonly alertsEveryMs?: number | undefined
 }
 
 export interface Telegram extends Notifier {
@@ -54,6 +59,7 @@ export interface Telegram extends Notifier {
 /** Path Telegram calls. */
 export const webhookPath = '/telegram/webhook'
 const againMs = 2_000
+const alertsEveryMs = 10_000
 /** A message does not wait longer for the words of its report. */
 const readWithinMs = 2_000
 
@@ -126,12 +132,17 @@ export function openTelegram(options: TelegramOptions): Telegram {
     },
   }
   let watch: ReturnType<typeof createHealthWatch> | undefined
+  let alertWatch: ReturnType<typeof createAlertWatch> | undefined
 
   async function run(): Promise<void> {
     const { createBot } = await import('./bot.ts')
     const incidents = await untilAnswered(async () => {
       await links.load()
-      return fetchLatestOfIncidents(client, 'health')
+      const [health, alerts] = await Promise.all([
+        fetchLatestOfIncidents(client, 'health'),
+        fetchLatestOfIncidents(client, 'alert'),
+      ])
+      return { health, alerts }
     })
     if (incidents === undefined) return
     bot = createBot({
@@ -139,6 +150,7 @@ export function openTelegram(options: TelegramOptions): Telegram {
       apiRoot: config.apiRoot,
       webhookUrl: config.mode === 'webhook' && publicUrl !== undefined ? publicUrl + webhookPath : undefined,
       callSeconds: options.callSeconds,
+      onCall: options.onCall,
       client,
       links,
       clock,
@@ -157,7 +169,7 @@ export function openTelegram(options: TelegramOptions): Telegram {
     watch = createHealthWatch({
       pulse: options.pulse,
       tenants: () => links.all().map(({ tenant }) => tenant),
-      open: incidents.flatMap(({ content, since }) => {
+      open: incidents.health.flatMap(({ content, since }) => {
         const notification = JSON.parse(content) as Notification
         return notification.over ? [] : [{ notification, since }]
       }),
@@ -165,9 +177,21 @@ export function openTelegram(options: TelegramOptions): Telegram {
       clock,
       log,
     })
+    alertWatch = createAlertWatch({
+      client,
+      links,
+      told: incidents.alerts.map(({ content, since }) => ({
+        notification: JSON.parse(content) as Notification,
+        since,
+      })),
+      notifier,
+      clock,
+      log,
+      everyMs: options.alertsEveryMs ?? alertsEveryMs,
+    })
     if (signal.aborted) return
     bot.listen()
-    await Promise.all([watch.run(signal), endDeadLinks()])
+    await Promise.all([watch.run(signal), alertWatch.run(signal), endDeadLinks()])
   }
 
   /** ClickHouse may come up after us. */
@@ -225,6 +249,7 @@ export function openTelegram(options: TelegramOptions): Telegram {
     linksChanged: outbox.wake,
     async idle() {
       await watch?.idle()
+      await alertWatch?.idle()
       await outbox.idle()
     },
     async stop() {

@@ -60,7 +60,11 @@ export function breaches({ op, threshold, recovery }: Condition, value: number, 
 }
 
 /** The sentence of a rule, for one of its rows. */
-export function summaryOf(rule: AlertRule, labels: Readonly<Record<string, string>>, value: number): string {
+export function summaryOf(
+  rule: Pick<AlertRule, 'summary'>,
+  labels: Readonly<Record<string, string>>,
+  value: number,
+): string {
   const rounded = Number(value.toPrecision(4)).toString()
   return rule.summary.replaceAll(/\{(\w+)\}/g, (found, name: string) =>
     name === 'value' ? rounded : (labels[name] ?? found),

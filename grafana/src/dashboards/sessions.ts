@@ -164,7 +164,7 @@ ORDER BY time, finding`),
           unit: 'none',
           query: rows(`
 SELECT received_at AS time, toString(user_name) AS user, title AS "began with", warnings, findings, arrayStringConcat(arrayDistinct(finding_types), ', ') AS kinds, turns, errors,
-  compactions, active_minutes AS minutes, cost_usd_micros / 1000000 AS cost, session_file AS session, ${asValue('user_name')} AS person_value
+  compactions, active_minutes AS minutes, cost_usd_micros / 1000000 AS cost, session_file AS session, version, ${asValue('user_name')} AS person_value
 FROM sessions
 WHERE ${files} AND findings > 0
 ORDER BY warnings DESC, received_at DESC
@@ -176,11 +176,17 @@ LIMIT 100`),
             }),
             column('began with', {
               'custom.minWidth': 220,
-              links: [toInbox('Replay the session', `/admin/sessions/${field('user')}/${field('session')}`)],
+              links: [
+                toInbox(
+                  'Replay the session',
+                  `/admin/sessions/${field('user')}/${field('session')}?version=${field('version')}`,
+                ),
+              ],
             }),
             column('cost', { unit: 'currencyUSD', decimals: 2 }),
             column('minutes', { unit: 'm' }),
             hidden('session'),
+            hidden('version'),
             hidden('person_value'),
           ],
         }),

@@ -327,7 +327,9 @@ describe('refused', () => {
     const answers = await Promise.all(
       Array.from({ length: 4 }, () => send(gateway.port, { headers: gzipJson, body: bomb })),
     )
-    expect(answers.map((answer) => answer.status)).toEqual([413, 413, 413, 413])
+    // Those for which there is no room while others are inflated are told to try again.
+    expect(answers.map((answer) => answer.status)).toContain(413)
+    expect(answers.filter(({ status }) => status !== 413 && status !== 503)).toEqual([])
     expect(peak() - before).toBeLessThan(4 * 4 * maxDecodedBytes)
   })
 })

@@ -74,4 +74,34 @@ describe('P15: segments of', () => {
     await spool.close()
     rmSync(directory, { recursive: true })
   })
+
+  test('a newer release are refused, and left as they are; without any the spool is ours again', async () => {
+    const directory = mkdtempSync(path.join(tmpdir(), 'agnes-format-'))
+    const segment = path.join(directory, segmentName(1n))
+    const mark = path.join(directory, 'format')
+    copyFileSync(present, segment)
+    writeFileSync(mark, '3\n')
+    await expect(openSpool({ directory })).rejects.toMatchObject({
+      exitCode: 3,
+      message: expect.stringContaining('segments of a newer release (format 3; this one reads up to 2)'),
+      hint: expect.stringContaining('newer release'),
+    })
+    expect(readdirSync(directory).sort()).toEqual(['format', segmentName(1n)])
+    expect(readFileSync(segment).equals(readFileSync(present))).toBe(true)
+
+    rmSync(segment)
+    await (await openSpool({ directory })).close()
+    expect(readFileSync(mark, 'utf8')).toBe('2\n')
+    rmSync(directory, { recursive: true })
+  })
+
+  test.each(['', '2', 'x\n', '99999999999999\n'])('a spool whose mark is damaged (%j) are taken', async (damaged) => {
+    const directory = mkdtempSync(path.join(tmpdir(), 'agnes-format-'))
+    copyFileSync(present, path.join(directory, segmentName(1n)))
+    writeFileSync(path.join(directory, 'format'), damaged)
+    const spool = await openSpool({ directory })
+    expect(spool.stats()).toMatchObject({ recoveredRecords: 4, quarantinedFrames: 0 })
+    await spool.close()
+    rmSync(directory, { recursive: true })
+  })
 })

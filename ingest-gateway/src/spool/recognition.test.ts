@@ -6,6 +6,7 @@ import { openSpool, type Spool } from './spool.ts'
 
 let directory: string
 let nowMs = 1_795_000_000_000
+let monotonicMs = 0
 beforeEach(async () => {
   directory = await mkdtemp(path.join(tmpdir(), 'agnes-recognition-'))
 })
@@ -13,7 +14,12 @@ afterEach(() => rm(directory, { recursive: true }))
 
 const lines: string[] = []
 const open = (): Promise<Spool> =>
-  openSpool({ directory, sealAfterMs: 1, nowMs: () => nowMs, log: (line) => lines.push(line) })
+  openSpool({
+    directory,
+    sealAfterMs: 1,
+    clocks: { wall: () => nowMs, monotonic: () => monotonicMs },
+    log: (line) => lines.push(line),
+  })
 
 const bytesOf = (length: number, fill: number): Buffer => Buffer.alloc(length, fill)
 
@@ -66,10 +72,22 @@ test('what was kept over ten minutes ago is forgotten; the journals take turns a
   for (let fill = 1; fill <= 8; fill++) {
     await store(spool, fill)
     nowMs += 200_000
+    monotonicMs += 200_000
   }
   await spool.close()
   expect((await recovered()).hashes).toEqual([6, 7, 8].map((fill) => bytesOf(16, fill).toString('hex')))
   expect((await readdir(directory)).filter((name) => name.endsWith('.journal'))).toHaveLength(2)
+})
+
+test('P25 a wall clock that jumps, ahead and back, makes the running gateway forget nothing', async () => {
+  const spool = await open()
+  const jumpsMs = [0, 172_800_000, -345_600_000, 172_800_000, -3_600_000]
+  for (const [i, jumpMs] of jumpsMs.entries()) {
+    nowMs += jumpMs
+    await store(spool, i + 1)
+  }
+  await spool.close()
+  expect((await recovered()).hashes).toEqual(jumpsMs.map((_, i) => bytesOf(16, i + 1).toString('hex')))
 })
 
 test('restarts in a row forget nothing', async () => {

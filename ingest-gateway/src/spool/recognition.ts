@@ -35,23 +35,36 @@ interface Waiting {
   bytes: number
 }
 
-/** @param nowMs wall clock, milliseconds since 1970 */
+/** Milliseconds. */
+export interface Clocks {
+  /** Since 1970; it may jump. */
+  readonly wall: () => number
+  /** Since whenever; it does not. */
+  readonly monotonic: () => number
+}
+
 export async function openRecognition(
   fs: SpoolFs,
   directory: string,
   log: (line: string) => void,
-  nowMs: () => number,
+  { wall, monotonic }: Clocks,
 ): Promise<Recognition> {
   const journals = journalNames.map((name) => path.join(directory, name))
-  const found = (await Promise.all(journals.map((file) => readJournal(fs, file, nowMs() - windowMs)))).sort(
+  const found = (await Promise.all(journals.map((file) => readJournal(fs, file, wall() - windowMs)))).sort(
     (a, b) => a.startedAtMs - b.startedAtMs,
   )
+  let lastStampMs = Math.max(...found.map(({ lastAtMs }) => lastAtMs))
+  /** Grows also where the wall clock does not: it tells which journal is the older one. */
+  const stamp = (): number => {
+    lastStampMs = Math.max(wall(), lastStampMs + 1)
+    return lastStampMs
+  }
   const waiting = new Map<string, Waiting>()
   let waitingBytes = 0
   const [older, newer] = found as [Journal, Journal]
   /** Goes on behind its last whole block: restarts in a row must not use up both. */
-  let active: { readonly file: string; readonly startedAtMs: number; bytes: number } | undefined =
-    newer.bytes === 0 ? undefined : newer
+  let active: { readonly file: string; bytes: number } | undefined = newer.bytes === 0 ? undefined : newer
+  let activeSinceMs = monotonic()
   let next = journals.indexOf(older.file)
   let keeping: Promise<void> = Promise.resolve()
   let failing = false
@@ -79,7 +92,7 @@ export async function openRecognition(
     waiting.delete(segment)
     waitingBytes -= entry.bytes
     keeping = keeping
-      .then(() => append(encodeBlock(entry, nowMs())))
+      .then(() => append(encodeBlock(entry, stamp())))
       .then(
         () => {
           failing = false
@@ -94,12 +107,13 @@ export async function openRecognition(
   }
 
   async function append(block: Uint8Array): Promise<void> {
-    if (active !== undefined && (active.bytes >= journalBytes || nowMs() - active.startedAtMs > windowMs / 2)) {
+    if (active !== undefined && (active.bytes >= journalBytes || monotonic() - activeSinceMs > windowMs / 2)) {
       active = undefined
     }
     const begins = active === undefined
     if (active === undefined) {
-      active = { file: journals[next] as string, startedAtMs: nowMs(), bytes: 0 }
+      active = { file: journals[next] as string, bytes: 0 }
+      activeSinceMs = monotonic()
       next = next === 0 ? 1 : 0
     }
     const file = await fs.open(active.file, begins ? 'create' : 'update')
@@ -126,6 +140,8 @@ interface Journal {
   readonly file: string
   /** Of its first block; 0 for none. */
   readonly startedAtMs: number
+  /** Of its last block. */
+  readonly lastAtMs: number
   /** Of its whole blocks. */
   bytes: number
   readonly hashes: Uint8Array[]
@@ -134,7 +150,7 @@ interface Journal {
 
 /** The blocks of a journal up to the first that is torn or damaged. */
 async function readJournal(fs: SpoolFs, file: string, sinceMs: number): Promise<Journal> {
-  const journal = { file, startedAtMs: 0, bytes: 0, hashes: [] as Uint8Array[], ids: [] as Uint8Array[] }
+  const journal = { file, startedAtMs: 0, lastAtMs: 0, bytes: 0, hashes: [] as Uint8Array[], ids: [] as Uint8Array[] }
   const bytes = await contentOf(fs, file)
   for (let at = 0; at + blockHeaderBytes <= bytes.length; ) {
     if (bytes.readUInt32LE(at) !== magic) break
@@ -145,6 +161,7 @@ async function readJournal(fs: SpoolFs, file: string, sinceMs: number): Promise<
     const end = idsAt + idsBytes
     if (end > bytes.length || crc32(bytes.subarray(at + 8, end)) !== bytes.readUInt32LE(at + 4)) break
     if (journal.startedAtMs === 0) journal.startedAtMs = keptAtMs
+    journal.lastAtMs = keptAtMs
     if (keptAtMs >= sinceMs) {
       for (let i = at + blockHeaderBytes; i < idsAt; i += hashBytes)
         journal.hashes.push(bytes.subarray(i, i + hashBytes))
@@ -170,7 +187,7 @@ async function contentOf(fs: SpoolFs, file: string): Promise<Buffer> {
   }
 }
 
-function encodeBlock({ hashes, ids }: Waiting, nowMs: number): Uint8Array {
+function encodeBlock({ hashes, ids }: Waiting, stampMs: number): Uint8Array {
   const header = Buffer.alloc(blockHeaderBytes)
   header.writeUInt32LE(magic, 0)
   header.writeUInt32LE(hashes.length, 8)
@@ -178,7 +195,7 @@ function encodeBlock({ hashes, ids }: Waiting, nowMs: number): Uint8Array {
     ids.reduce((total, part) => total + part.length, 0),
     12,
   )
-  header.writeDoubleLE(nowMs, 16)
+  header.writeDoubleLE(stampMs, 16)
   const block = Buffer.concat([header, ...hashes, ...ids])
   block.writeUInt32LE(crc32(block.subarray(8)), 4)
   return block

@@ -16,6 +16,7 @@ import {
   unfinished,
   writeDurably,
 } from './file-system.ts'
+import { markFormat } from './format-mark.ts'
 import { decodeFrameHeader, type FrameHeader, frameHeaderBytes } from './frame.ts'
 import {
   type FoundFrame,
@@ -55,10 +56,11 @@ const maxHashes = 50_000
 /** Headers of older segments are walked as long as the start has not taken this long. */
 const walkForMs = 200
 
-/** What an earlier process left. @throws the file system's errors */
+/** What an earlier process left. @throws UserError if it was of a newer release; the file system's errors */
 export async function takeStock(fs: SpoolFs, directory: string, log: (line: string) => void): Promise<Stock> {
   const names = await fs.list(directory)
   for (const name of names) if (name.endsWith(unfinished)) await fs.unlink(path.join(directory, name))
+  await markFormat(fs, directory, names)
   const found = names
     .map((name) => ({ file: path.join(directory, name), firstSeq: firstSeqOf(name) }))
     .filter((entry): entry is { file: string; firstSeq: bigint } => entry.firstSeq !== undefined)

@@ -23,7 +23,7 @@ import {
   writeDurably,
 } from './file-system.ts'
 import { encodeFrameHeader } from './frame.ts'
-import { openRecognition } from './recognition.ts'
+import { type Clocks, openRecognition } from './recognition.ts'
 import { recoverSegment, type Stock, takeOutRefused, takeStock } from './recovery.ts'
 import { watchRoom } from './room.ts'
 import {
@@ -49,8 +49,7 @@ export interface SpoolOptions {
   /** The spool may grow to this; without it, to what the disk allows. */
   readonly maxBytes?: number | undefined
   readonly fs?: SpoolFs
-  /** Wall clock, milliseconds since 1970. */
-  readonly nowMs?: () => number
+  readonly clocks?: Clocks
   readonly log?: (line: string) => void
 }
 
@@ -189,7 +188,7 @@ const maxGroupBytes = 8 * 1024 * 1024
 /**
  * Opens the spool of a directory and takes stock of what an earlier process left.
  * The caller holds the directory's lock.
- * @throws UserError if the directory can't be created or written
+ * @throws UserError if the directory can't be created or written, or holds segments of a newer release
  */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const { directory, fs = nodeFs, log = () => {} } = options
@@ -202,7 +201,12 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const sealed: SealedSegment[] = recovered.segments.filter((segment) => segment.records > 0)
   /** Segments whose records are not counted yet, with what is assumed. */
   const estimated = new Set<SealedSegment>(recovered.segments.filter((segment) => segment.estimated))
-  const recognition = await openRecognition(fs, directory, log, options.nowMs ?? Date.now)
+  const recognition = await openRecognition(
+    fs,
+    directory,
+    log,
+    options.clocks ?? { wall: Date.now, monotonic: () => performance.now() },
+  )
   for (const { path: file, requests } of recovered.segments) {
     for (const { requestHash, ids } of requests) recognition.note(file, requestHash, ids)
   }
@@ -616,6 +620,7 @@ async function takeStockOf(fs: SpoolFs, directory: string, log: (line: string) =
     await makeDurableDirectory(fs, directory)
     return await takeStock(fs, directory, log)
   } catch (error) {
+    if (error instanceof UserError) throw error
     throw new UserError(`cannot use the spool directory ${directory}: ${(error as Error).message}`, {
       code: 'spool_directory',
       hint: 'make it writable for this user, or set AGNES_DATA_DIR',

@@ -7,6 +7,8 @@
  * what lies within strings; brackets there are taken out too.
  */
 
+import { compile, get, i32, i64, instantiate, op, set, simd, splat, type, unsigned } from '@agnes/wasm'
+
 /** One line of JSON, and the offsets of its quotes and of the brackets outside of strings, ascending. */
 export interface IndexedLine {
   readonly bytes: Buffer
@@ -49,10 +51,8 @@ export function giveBack(indexer: Indexer): void {
 }
 
 function createIndexer(capacity: number): Indexer {
-  compiled ??= new WebAssembly.Module(moduleBytes())
-  const { exports } = new WebAssembly.Instance(compiled)
-  const memory = exports.memory as { readonly buffer: ArrayBuffer; grow(pages: number): number }
-  const find = exports.index as (start: number, end: number, out: number) => number
+  compiled ??= assemble()
+  const { memory, run } = instantiate(compiled)
   let size = 0
   let bytes = Buffer.alloc(0)
   let view = new DataView(memory.buffer)
@@ -81,7 +81,7 @@ function createIndexer(capacity: number): Indexer {
     },
     grow,
     index(start, end) {
-      const count = end > start ? find(start, end, tokensAt) : 0
+      const count = end > start ? run(start, end, tokensAt) : 0
       tokens[count] = end
       tokens[count + 1] = end
       return { bytes, view, tokens, end }
@@ -89,90 +89,25 @@ function createIndexer(capacity: number): Indexer {
   }
 }
 
-/** What we use of it; the types of Node.js 20 leave it out. @see https://webassembly.github.io/spec/js-api/ */
-declare const WebAssembly: {
-  readonly Module: new (bytes: Uint8Array) => object
-  readonly Instance: new (module: object) => { readonly exports: Readonly<Record<string, unknown>> }
-}
-
-/** Instructions. @see WebAssembly core specification 2.0, section 5.4 */
-const op = {
-  block: 0x02,
-  loop: 0x03,
-  if: 0x04,
-  else: 0x05,
-  noResult: 0x40,
-  end: 0x0b,
-  branch: 0x0c,
-  branchIf: 0x0d,
-  get: 0x20,
-  set: 0x21,
-  tee: 0x22,
-  i32Store: 0x36,
-  i32Const: 0x41,
-  i64Const: 0x42,
-  i32LessUnsigned: 0x49,
-  i64IsZero: 0x50,
-  i64LessUnsigned: 0x54,
-  i32Add: 0x6a,
-  i32Sub: 0x6b,
-  i32ShiftRight: 0x76,
-  i64TrailingZeros: 0x7a,
-  i64Add: 0x7c,
-  i64Sub: 0x7d,
-  i64And: 0x83,
-  i64Or: 0x84,
-  i64Xor: 0x85,
-  i64ShiftLeft: 0x86,
-  i64ShiftRightSigned: 0x87,
-  i32Wrap: 0xa7,
-  i64ExtendUnsigned: 0xad,
-} as const
-const simd = {
-  load: [0xfd, 0x00],
-  constant: [0xfd, 0x0c],
-  equal: [0xfd, 0x23],
-  or: [0xfd, 0x50],
-  bitMask: [0xfd, 0x64],
-} as const
-const type = { i32: 0x7f, i64: 0x7e, v128: 0x7b, func: 0x60 } as const
-
-const unsigned = (value: number): number[] =>
-  value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...unsigned(value >>> 7)]
-const vector = (items: readonly (readonly number[])[]): number[] => [...unsigned(items.length), ...items.flat()]
-const section = (id: number, content: readonly number[]): number[] => [id, ...unsigned(content.length), ...content]
-const name = (text: string): number[] => [...unsigned(text.length), ...Buffer.from(text)]
-const get = (local: number): number[] => [op.get, local]
-const set = (local: number): number[] => [op.set, local]
-/** As signed LEB128. */
-const signed = (value: bigint): number[] => {
-  const low = Number(value & 0x7fn)
-  const rest = value >> 7n
-  return (rest === 0n && low < 64) || (rest === -1n && low >= 64) ? [low] : [low | 0x80, ...signed(rest)]
-}
-const i32 = (value: number): number[] => [op.i32Const, ...signed(BigInt(value))]
-const i64 = (value: bigint): number[] => [op.i64Const, ...signed(value)]
-
-/** `index(at, end, out)`: writes the offsets of the tokens in [at, end) as 32-bit integers; returns how many. */
-function moduleBytes(): Uint8Array<ArrayBuffer> {
+/** `run(at, end, out)`: writes the offsets of the tokens in [at, end) as 32-bit integers; returns how many. */
+function assemble(): object {
   const [at, end, out, firstOut] = [0, 1, 2, 3]
   const [backslash, quote, found, follows, oddStarts, sum, escapes, inString] = [4, 5, 6, 7, 8, 9, 10, 11]
   const firstVector = 12
   const vectors = [0, 1, 2, 3]
 
   const not = (code: readonly number[]): number[] => [...code, ...i64(-1n), op.i64Xor]
-  const every = (byte: number): number[] => [...simd.constant, ...Array<number>(16).fill(byte)]
   /** The mask of the 64 bytes for which `test`, applied to each vector, is all ones. */
   const mask = (test: (vector: number) => number[]): number[] =>
     vectors.flatMap((i) => [
       ...[...test(firstVector + i), ...simd.bitMask, op.i64ExtendUnsigned],
       ...(i === 0 ? [] : [...i64(BigInt(16 * i)), op.i64ShiftLeft, op.i64Or]),
     ])
-  const is = (byte: number) => (v: number) => [...get(v), ...every(byte), ...simd.equal]
+  const is = (byte: number) => (v: number) => [...get(v), ...splat(byte), ...simd.equal]
   /** `{` and `[` differ in one bit, as do `}` and `]`. */
   const isBracket = (v: number): number[] => {
-    const folded = [...get(v), ...every(0x20), ...simd.or]
-    return [...folded, ...every(0x7b), ...simd.equal, ...folded, ...every(0x7d), ...simd.equal, ...simd.or]
+    const folded = [...get(v), ...splat(0x20), ...simd.or]
+    return [...folded, ...splat(0x7b), ...simd.equal, ...folded, ...splat(0x7d), ...simd.equal, ...simd.or]
   }
   const evenBits = i64(0x5555_5555_5555_5555n)
   /** `found ^= found << places` */
@@ -222,25 +157,14 @@ function moduleBytes(): Uint8Array<ArrayBuffer> {
     ...[...get(at), ...i32(blockBytes), op.i32Add, op.tee, at, ...get(end), op.i32LessUnsigned, op.branchIf, 0],
     op.end,
     ...[...get(out), ...get(firstOut), op.i32Sub, ...i32(2), op.i32ShiftRight],
-    op.end,
   ]
-  const locals = vector([
-    [1, type.i32],
-    [8, type.i64],
-    [vectors.length, type.v128],
-  ])
-  return Uint8Array.from([
-    ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
-    ...section(1, vector([[type.func, ...vector([[type.i32], [type.i32], [type.i32]]), ...vector([[type.i32]])]])),
-    ...section(3, vector([[0]])),
-    ...section(5, vector([[0x00, 1]])),
-    ...section(
-      7,
-      vector([
-        [...name('memory'), 0x02, 0],
-        [...name('index'), 0x00, 0],
-      ]),
-    ),
-    ...section(10, vector([[...unsigned(locals.length + body.length), ...locals, ...body]])),
-  ])
+  return compile({
+    pages: 1,
+    locals: [
+      [1, type.i32],
+      [8, type.i64],
+      [vectors.length, type.v128],
+    ],
+    body,
+  })
 }

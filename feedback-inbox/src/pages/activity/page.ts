@@ -4,6 +4,7 @@ import { type Html, html } from '../../html/html.ts'
 import { queryOf, saying } from '../../http/filter.ts'
 import type { Counted } from '../../questions.ts'
 import { filterForm } from './filter-form.ts'
+import type { FiringAlert } from './firing.ts'
 import { cards, facets } from './summary.ts'
 import { tabs } from './tabs.ts'
 import { tiles } from './tiles.ts'
@@ -11,6 +12,7 @@ import { timelineTable } from './timeline-table.ts'
 
 export interface ActivityView {
   readonly pulse: HealthPulse
+  readonly firing: readonly FiringAlert[]
   readonly timeline: TimelinePage
   /** undefined while it is being counted. */
   readonly summary: Counted | undefined
@@ -23,11 +25,11 @@ export interface ActivityView {
 }
 
 export function activityPage(view: ActivityView): Html {
-  const { pulse, timeline, summary, said, isFirstPage } = view
+  const { pulse, firing, timeline, summary, said, isFirstPage } = view
   const { rows, nextCursor } = timeline
   return html`<div${isFirstPage && html` data-refresh="30"`}>
 <h1 class="visually-hidden">Activity</h1>
-${tiles(pulse)}
+${tiles(pulse, firing)}
 ${tabs('timeline')}
 ${filterForm(view)}
 ${cards(summary, said)}

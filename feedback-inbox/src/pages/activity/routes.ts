@@ -19,7 +19,7 @@ const longestText = 400
 const runsBeside = 12
 /** Looked back unless told: a page of all time would count for seconds. */
 const usualStretch = '24h'
-/** A page does not wait longer for the counts; they come with the next look. */
+/** A page does not wait longer for the counts, from when it was asked for; they come with the next look. */
 const countWithinMs = 80
 
 export function registerActivityPages(app: FastifyInstance, inbox: Inbox): void {
@@ -31,15 +31,17 @@ export function registerActivityPages(app: FastifyInstance, inbox: Inbox): void 
     if (!params.get('since')) params.set('since', usualStretch)
     const { filter, said } = parseFilter(params, visitor.tenant, inbox.now(), ['cursor'])
     const cursor = params.get('cursor') ?? ''
+    const patience = pause(countWithinMs, undefined)
     const counting = inbox.summary(filter, said)
     counting.catch(() => {}) // told by the timeline, which is asked the same
-    const [pulse, timeline] = await Promise.all([
+    const [pulse, firing, timeline] = await Promise.all([
       inbox.pulse(visitor.tenant),
+      inbox.firing(visitor.tenant),
       fetchTimeline(inbox.client, { ...filter, limit: rowsOfPage, ...(cursor && { cursor }) }, { longestText }),
     ])
-    const summary = await Promise.race([counting, pause(countWithinMs, undefined)])
+    const summary = await Promise.race([counting, patience])
     inbox.read(request, { action: 'activity.read', params: { filter: Object.fromEntries(said) } })
-    const body = activityPage({ pulse, timeline, summary, said, usualStretch, isFirstPage: cursor === '' })
+    const body = activityPage({ pulse, firing, timeline, summary, said, usualStretch, isFirstPage: cursor === '' })
     return sendPage(reply, layout(inbox, { title: 'Activity', place: 'activity', visitor, body }))
   })
 

@@ -3,6 +3,7 @@ import type { HealthColor, HealthField, HealthFieldName, HealthPulse } from '@ag
 import { type Html, html } from '../../html/html.ts'
 import { shown } from '../../html/shown.ts'
 import { queryOf, sayFilter } from '../../http/filter.ts'
+import { type FiringAlert, firingLine } from './firing.ts'
 
 const labels: Readonly<Record<HealthFieldName, string>> = {
   scheduler: 'Scheduler',
@@ -16,11 +17,12 @@ const labels: Readonly<Record<HealthFieldName, string>> = {
 /** Colour alone tells nothing to some readers. */
 const words: Readonly<Record<HealthColor, string>> = { green: 'well', yellow: 'look', red: 'bad' }
 
-export function tiles({ status, sentence, generatedAt, fields }: HealthPulse): Html {
+export function tiles({ status, sentence, generatedAt, fields }: HealthPulse, firing: readonly FiringAlert[]): Html {
   return html`<section class="pulse" aria-label="Health" data-live="pulse">
 <p class="sentence"><span class="dot ${status}" role="img" aria-label="${words[status]}"></span>${shown(sentence)}
 <time class="faint sentence-time" datetime="${generatedAt}">${generatedAt.slice(11, 19)} UTC</time></p>
 <ul class="tiles">${fields.map(tile)}</ul>
+${firingLine(firing)}
 </section>`
 }
 

@@ -3,13 +3,14 @@ import type { FeedbackReport, ReportFinding } from '@agnes/clickhouse'
 import { excerptOf } from '../../api/feedback.ts'
 import type { FeedbackChange } from '../../feedback/changes.ts'
 import { mayChange } from '../../feedback/changes.ts'
+import type { Silent } from '../../feedback/silent.ts'
 import { type Html, html } from '../../html/html.ts'
 import { plain, shown } from '../../html/shown.ts'
 import { number } from '../../html/words.ts'
 import { queryOf } from '../../http/filter.ts'
 import { type Marker, markerList, replay, type ShownTurn } from '../replay.ts'
 import { tagList } from './list.ts'
-import { causeTitle, statusTag, timeOf } from './words.ts'
+import { causeTitle, silentLink, statusTag, timeOf } from './words.ts'
 
 export interface ReportView {
   readonly report: FeedbackReport
@@ -17,6 +18,8 @@ export interface ReportView {
   readonly findings: readonly ReportFinding[]
   /** Where the whole session is replayed; undefined when it was not sent. */
   readonly sessionHref: string | undefined
+  /** Of its cause; undefined where nobody else has it, or it is being counted. */
+  readonly silent: Silent | undefined
   /** For whoever may change it. */
   readonly forms: ReportForms | undefined
   readonly conflict?: Conflict
@@ -53,13 +56,14 @@ ${history(report)}
 </article>`
 }
 
-function content({ report, findings, sessionHref, origin, repository }: ReportView): Html {
+function content({ report, findings, sessionHref, silent, origin, repository }: ReportView): Html {
   const { causeKey, causeTool, causeClass, causeText, resolution } = report
   const turns = turnsOf(report, findings)
   const markers = turns.flatMap((turn) => turn.markers.map((marker) => ({ ...marker, turnIndex: turn.index })))
   return html`<pre class="message">${shown(report.message, { atMost: 12_000 })}</pre>
 ${resolution !== '' && html`<section><h2>${report.status === 'wontfix' ? "Why it won't be fixed" : 'What was done'}</h2><pre class="message">${shown(resolution, { atMost: 12_000 })}</pre></section>`}
 ${causeKey !== '' && html`<p class="cause-title"><a href="/admin/feedback${queryOf(new Map([['cause', causeKey]]))}" title="All reports of this cause">${causeTitle({ tool: causeTool, errorClass: causeClass, text: causeText })}</a></p>`}
+${silent !== undefined && html`<p class="cause-facts">${silentLink(silent)}</p>`}
 <p class="links"><a href="${issueLink(report, origin, repository)}" target="_blank" rel="noreferrer">Create GitHub issue</a>
 <a href="/admin/activity${queryOf(
     new Map([

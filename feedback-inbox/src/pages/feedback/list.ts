@@ -1,10 +1,11 @@
 /** `/admin/feedback`: what people report, grouped by what went wrong. */
 import { type FeedbackCause, type FeedbackReport, feedbackStatuses } from '@agnes/clickhouse'
+import type { Silent } from '../../feedback/silent.ts'
 import { type Html, html } from '../../html/html.ts'
 import { shown } from '../../html/shown.ts'
 import { number } from '../../html/words.ts'
 import { queryOf, saying } from '../../http/filter.ts'
-import { causeTitle, statusTag, statusWords, timeOf } from './words.ts'
+import { causeTitle, silentLink, statusTag, statusWords, timeOf } from './words.ts'
 
 type Said = ReadonlyMap<string, string>
 const path = '/admin/feedback'
@@ -13,12 +14,14 @@ export interface CausesView {
   readonly causes: readonly FeedbackCause[]
   readonly nextCursor: string | null
   readonly said: Said
+  /** By key of the cause; undefined while they are being counted. */
+  readonly silent: ReadonlyMap<string, Silent> | undefined
 }
 
-export function causesPage({ causes, nextCursor, said }: CausesView): Html {
+export function causesPage({ causes, nextCursor, said, silent }: CausesView): Html {
   return html`<h1>Feedback</h1>
 ${filterForm(said)}
-${causes.length === 0 ? empty(said) : causes.map((cause) => causeSection(cause, said))}
+${causes.length === 0 ? empty(said) : causes.map((cause) => causeSection(cause, said, silent?.get(cause.causeKey)))}
 ${pager(said, nextCursor)}`
 }
 
@@ -38,14 +41,14 @@ ${reports.length === 0 ? empty(said) : reportTable(reports)}
 ${pager(said, nextCursor)}`
 }
 
-function causeSection(cause: FeedbackCause, said: Said): Html {
+function causeSection(cause: FeedbackCause, said: Said, silent: Silent | undefined): Html {
   const { causeKey, reports, open, reporters, firstSeen, lastSeen, latest } = cause
   const all = `${path}${queryOf(saying(said, { cause: causeKey, cursor: undefined }))}`
   if (causeKey === '') return html`<section class="cause">${reportTable(latest)}</section>`
   return html`<section class="cause">
 <h2 class="cause-title"><a href="${all}">${causeTitle(cause)}</a></h2>
 <p class="cause-facts"><b>${number(reports)}</b> ${reports === 1 ? 'report' : 'reports'} of ${number(reporters)} ${reporters === 1 ? 'person' : 'people'},
-${open === 0 ? 'none open' : html`<b>${number(open)}</b> open`} · first ${timeOf(firstSeen)} · last ${timeOf(lastSeen)} UTC</p>
+${open === 0 ? 'none open' : html`<b>${number(open)}</b> open`} · first ${timeOf(firstSeen)} · last ${timeOf(lastSeen)} UTC${silent !== undefined && html` · ${silentLink(silent)}`}</p>
 ${reportTable(latest)}
 ${reports > latest.length && html`<p><a href="${all}">All ${number(reports)} reports</a></p>`}
 </section>`

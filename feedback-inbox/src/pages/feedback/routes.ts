@@ -1,9 +1,11 @@
 /** The pages under `/admin/feedback`. */
-import { fetchCauses, fetchReportSession, fetchReports } from '@agnes/clickhouse'
+import { setTimeout as pause } from 'node:timers/promises'
+import { type FeedbackFilter, fetchCauses, fetchReportSession, fetchReports } from '@agnes/clickhouse'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { findReport, idOf, noReport, parseFeedbackFilter } from '../../api/feedback.ts'
 import { mayDo } from '../../auth/visitor.ts'
 import { parseChange } from '../../feedback/changes.ts'
+import type { Html } from '../../html/html.ts'
 import { layout, sendPage } from '../../html/layout.ts'
 import { plain } from '../../html/shown.ts'
 import { badParameter } from '../../http/filter.ts'
@@ -26,7 +28,7 @@ export function registerFeedbackPages(app: FastifyInstance, inbox: Inbox): void 
     ])
     const body = said.has('cause')
       ? reportsPage({ ...(await fetchReports(inbox.client, filter)), said: shownFilter })
-      : causesPage({ ...(await fetchCauses(inbox.client, filter)), said: shownFilter })
+      : await causes(inbox, filter, shownFilter)
     inbox.read(request, { action: 'feedback.read', params: { filter: Object.fromEntries(said) } })
     return sendPage(reply, layout(inbox, { title: 'Feedback', place: 'feedback', visitor, body }))
   })
@@ -53,13 +55,28 @@ export function registerFeedbackPages(app: FastifyInstance, inbox: Inbox): void 
   })
 }
 
+async function causes(inbox: Inbox, filter: FeedbackFilter, said: ReadonlyMap<string, string>): Promise<Html> {
+  const page = await fetchCauses(inbox.client, filter)
+  return causesPage({ ...page, said, silent: await soon(inbox.silent.of(filter.tenant, page.causes)) })
+}
+
+/** A page does not wait longer for what adds to it, nor fails with it. */
+const soonMs = 100
+
+async function soon<T>(answer: Promise<T>): Promise<T | undefined> {
+  return Promise.race([answer.catch(() => undefined), pause(soonMs, undefined)])
+}
+
 async function pageOf(inbox: Inbox, request: FastifyRequest, conflict?: Conflict) {
   const visitor = visitorOf(request)
   const { session, userId } = visitor
   const report = await findReport(inbox, request)
   // What the session adds is not worth failing for.
-  const found =
-    report.sessionFile === '' ? undefined : await fetchReportSession(inbox.client, report).catch(() => undefined)
+  const { causeKey, causeTool: tool, causeText: text } = report
+  const [found, silent] = await Promise.all([
+    report.sessionFile === '' ? undefined : fetchReportSession(inbox.client, report).catch(() => undefined),
+    soon(inbox.silent.of(report.tenant, [{ causeKey, tool, text }])),
+  ])
   const forms =
     session !== undefined && mayDo(visitor, 'admin')
       ? { token: () => inbox.forms.issue(session.id, `/admin/feedback/${report.id}`), me: userId }
@@ -67,6 +84,7 @@ async function pageOf(inbox: Inbox, request: FastifyRequest, conflict?: Conflict
   const body = reportPage({
     report,
     findings: found?.findings ?? [],
+    silent: silent?.get(causeKey),
     sessionHref: found?.session && sessionPath(found.session),
     forms,
     ...(conflict && { conflict }),

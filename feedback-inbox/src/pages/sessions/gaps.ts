@@ -16,12 +16,26 @@ const kinds: Readonly<Record<SessionGap['kind'], string>> = {
   outcome: 'the two disagree on whether a call failed',
 }
 
-export function gapsPage(gaps: readonly SessionGap[], { sessionId, most }: { sessionId: string; most: number }): Html {
-  const sessions = new Set(gaps.map((gap) => gap.sessionId)).size
-  return html`<h1 class="visually-hidden">Gaps</h1>
+/** @param gaps undefined while they are being looked for */
+export function gapsPage(
+  gaps: readonly SessionGap[] | undefined,
+  { sessionId, most }: { sessionId: string; most: number },
+): Html {
+  return html`<div data-refresh="30">
+<h1 class="visually-hidden">Gaps</h1>
 ${tabs('gaps')}
 ${sessionId !== '' && html`<p class="chips"><a class="chip" href="/admin/sessions/gaps" title="Show all sessions">session ${shown(sessionId, { atMost: 60 })} ✕</a></p>`}
-${gaps.length === 0 ? html`<div class="empty"><p>Nothing is missing in what has arrived.</p></div>` : html`<p>${number(gaps.length)}${gaps.length === most && ' and more'} in ${number(sessions)} ${sessions === 1 ? 'session' : 'sessions'}</p>${table(gaps)}`}`
+<section data-live="gaps"${gaps === undefined && html` data-pending`}>${found(gaps, most)}</section>
+</div>`
+}
+
+function found(gaps: readonly SessionGap[] | undefined, most: number): Html {
+  if (gaps === undefined) {
+    return html`<div class="empty"><p>Telemetry and transcripts are being compared; what is missing stands here in a moment.</p></div>`
+  }
+  if (gaps.length === 0) return html`<div class="empty"><p>Nothing is missing in what has arrived.</p></div>`
+  const sessions = new Set(gaps.map((gap) => gap.sessionId)).size
+  return html`<p>${number(gaps.length)}${gaps.length === most && ' and more'} in ${number(sessions)} ${sessions === 1 ? 'session' : 'sessions'}</p>${table(gaps)}`
 }
 
 function table(gaps: readonly SessionGap[]): Html {

@@ -29,14 +29,14 @@ function grid(found: readonly FindingWeek[], said: ReadonlyMap<string, string>):
     (type) =>
       html`<tr><th scope="row">${shown(type.replaceAll('_', ' '), { atMost: 40 })}</th>${weeks.map((week) => cellOf(cells.get(`${type} ${week}`), most, said))}</tr>`,
   )}</tbody></table></div>
-<p class="faint small">Findings a week, by when they happened. A darker cell has more; it leads to the sessions that began that week.</p>`
+<p class="faint small">Findings a week, by when they happened. A darker cell has more; it leads to the sessions it was found in.</p>`
 }
 
 function cellOf(cell: FindingWeek | undefined, most: number, said: ReadonlyMap<string, string>): Html {
   if (cell === undefined) return html`<td class="heat-0 number"><span class="faint">·</span></td>`
   const { week, type, findings, sessions } = cell
   const until = new Date(Date.parse(week) + weekMs).toISOString().slice(0, 10)
-  const filter = saying(said, { finding: type, since: week, until, anchor: 'start' })
+  const filter = saying(said, { finding: type, found_since: week, found_until: until })
   const shade = Math.max(1, Math.ceil((findings / most) * shades))
   return html`<td class="heat-${shade} number"><a href="/admin/sessions${queryOf(filter)}" title="${findings} in ${sessions} sessions">${number(findings)}</a></td>`
 }

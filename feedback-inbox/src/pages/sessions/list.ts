@@ -84,7 +84,26 @@ ${action === path && select('sort', 'Order', [['', sortLabels.recent], ...sessio
 <button>Show</button>
 ${said.size > 0 && html`<a class="reset" href="${action}">Reset</a>`}
 </div>
+${chips(said, action)}
 </form>`
+}
+
+/** What a link set and the form has no field for: it stays until it is taken back. */
+function chips(said: Said, action: string): Html | false {
+  const set = Object.entries(chipLabels).filter(([name]) => said.has(name))
+  return (
+    set.length > 0 &&
+    html`<p class="chips">${set.map(
+      ([name, label]) => html`<input type="hidden" name="${name}" value="${said.get(name) ?? ''}">
+<a class="chip" href="${action}${queryOf(saying(said, { [name]: undefined, cursor: undefined }))}" title="take this back"><span class="faint">${label}</span>${name !== 'silent' && html` ${shown(said.get(name) ?? '', { atMost: 40 })}`} <span aria-hidden="true">×</span><span class="visually-hidden">take back</span></a> `,
+    )}</p>`
+  )
+}
+
+const chipLabels: Readonly<Record<string, string>> = {
+  found_since: 'found since',
+  found_until: 'found before',
+  silent: 'fails as reports of a cause say, not reported',
 }
 
 function empty(said: Said): Html {

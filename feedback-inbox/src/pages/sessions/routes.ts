@@ -1,5 +1,6 @@
 /** The pages under `/admin/sessions`. */
-import { fetchFindingWeeks, fetchSessionGaps, fetchSessions, fetchWholeTurn } from '@agnes/clickhouse'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fetchFindingWeeks, fetchSessions, fetchWholeTurn } from '@agnes/clickhouse'
 import type { FastifyInstance } from 'fastify'
 import { findReplay, noSession } from '../../api/sessions.ts'
 import { layout, sendPage } from '../../html/layout.ts'
@@ -14,6 +15,8 @@ import { heatmapPage } from './heatmap.ts'
 import { sessionsPage } from './list.ts'
 
 const mostGaps = 500
+/** A page does not wait longer for gaps; they come with the next look. */
+const gapsWithinMs = 80
 
 export function registerSessionPages(app: FastifyInstance, inbox: Inbox): void {
   const read = { config: { access: 'read' } } as const
@@ -22,7 +25,7 @@ export function registerSessionPages(app: FastifyInstance, inbox: Inbox): void {
   app.get('/admin/sessions', read, async (request, reply) => {
     const visitor = visitorOf(request)
     const params = paramsOf(request.url)
-    const { filter, said } = parseSessionFilter(params, visitor.tenant, inbox.now(), ['cursor'])
+    const { filter, said } = await parseSessionFilter(params, visitor.tenant, inbox, ['cursor'])
     const cursor = params.get('cursor') ?? ''
     const page = await fetchSessions(client, { ...filter, ...(cursor !== '' && { cursor }) })
     inbox.read(request, { action: 'sessions.read', params: { filter: Object.fromEntries(said) } })
@@ -32,7 +35,7 @@ export function registerSessionPages(app: FastifyInstance, inbox: Inbox): void {
 
   app.get('/admin/sessions/heatmap', read, async (request, reply) => {
     const visitor = visitorOf(request)
-    const { filter, said } = parseSessionFilter(paramsOf(request.url), visitor.tenant, inbox.now())
+    const { filter, said } = await parseSessionFilter(paramsOf(request.url), visitor.tenant, inbox)
     const weeks = await fetchFindingWeeks(client, filter)
     inbox.read(request, { action: 'sessions.read', resource: 'findings', params: { filter: Object.fromEntries(said) } })
     const body = heatmapPage(weeks, said)
@@ -42,7 +45,7 @@ export function registerSessionPages(app: FastifyInstance, inbox: Inbox): void {
   app.get('/admin/sessions/gaps', read, async (request, reply) => {
     const visitor = visitorOf(request)
     const sessionId = paramsOf(request.url).get('session_id') ?? ''
-    const gaps = await fetchSessionGaps(client, { tenant: visitor.tenant, sessionId, limit: mostGaps })
+    const gaps = await Promise.race([inbox.gaps(visitor.tenant, sessionId, mostGaps), pause(gapsWithinMs, undefined)])
     inbox.read(request, { action: 'sessions.read', resource: 'gaps', params: { session_id: sessionId } })
     const body = gapsPage(gaps, { sessionId, most: mostGaps })
     return sendPage(reply, layout(inbox, { title: 'Gaps', place: 'sessions', visitor, body }))
