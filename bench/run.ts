@@ -1,4 +1,4 @@
-/** `npm run bench [transcode|gateway|ingest|query|inbox|dashboards|scan|report|up …]`: all of them without arguments. */
+/** `npm run bench [transcode|gateway|ingest|query|inbox|dashboards|scan|sessions|report|up …]`: all of them without arguments. */
 import { benchDashboards } from './dashboards.ts'
 import { benchGateway } from './gateway.ts'
 import { benchInbox } from './inbox.ts'
@@ -6,6 +6,7 @@ import { benchIngest } from './ingest.ts'
 import { benchQuery } from './query.ts'
 import { benchReportCommand } from './report-command.ts'
 import { benchScan } from './scan.ts'
+import { benchSessions } from './sessions.ts'
 import { benchTranscode } from './transcode.ts'
 import { benchUp } from './up.ts'
 
@@ -17,6 +18,7 @@ const benches: Readonly<Record<string, () => void | Promise<void>>> = {
   scan: benchScan,
   inbox: benchInbox,
   report: benchReportCommand,
+  sessions: benchSessions,
   dashboards: benchDashboards,
   up: benchUp,
 }

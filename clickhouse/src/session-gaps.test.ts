@@ -30,7 +30,7 @@ interface Gap {
 
 async function gaps(tenant: string): Promise<Gap[]> {
   const result = await engine.client.query({
-    query: `SELECT session_id, kind, first_missing, last_missing, missing, key, detail, after, until FROM session_gaps
+    query: `SELECT session_id, kind, first_missing, last_missing, missing, key, detail, after, until FROM session_gaps_of(sessions = [])
       WHERE tenant = {tenant:String} ORDER BY session_id, kind, first_missing, after, key`,
     query_params: { tenant },
     format: 'JSONEachRow',

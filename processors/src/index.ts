@@ -18,6 +18,7 @@ export {
   type ScanOptions,
   type ToolDecision,
 } from './failure-scan/scan.ts'
+export { findGaps, type GapsOptions } from './gaps.ts'
 export type { Outcome, Processor, ProcessorContext, Session } from './processor.ts'
 export { processorOf, processors, scheduled } from './registry.ts'
 export type { RunTotals, SessionRun } from './run.ts'

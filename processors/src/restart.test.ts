@@ -105,18 +105,25 @@ describe('killed after any insert', () => {
     timeout: 240_000,
   }, async () => {
     const scratch = randomUUID()
-    await storeSession(client, { tenant: scratch, file: 's-1', lines: whole })
+    await storeSession(client, { tenant: scratch, file: 's-1', lines: whole.slice(0, 4) })
     await runAll()
+    const before = await read(scratch)
+    await storeSession(client, { tenant: scratch, file: 's-1', lines: whole, fromLine: 5 })
+    const alive = killedAfter(Number.POSITIVE_INFINITY)
+    await runAll({ client: alive })
     const after = await read(scratch)
     expect(after.findings).toHaveLength(2)
     expect(after.usage.length).toBeGreaterThan(4)
 
-    // Each insert when there is time (npm run test:faults), else every sixth.
-    for (let inserts = 0; ; inserts += insertsApart) {
-      const tenant = randomUUID()
-      await storeSession(client, { tenant, file: 's-1', lines: whole.slice(0, 4) })
-      await runAll()
-      const before = await read(tenant)
+    // Each insert when there is time (npm run test:faults), else every sixth; and one more than there are.
+    const ends: { readonly inserts: number; readonly tenant: string }[] = []
+    for (let inserts = 0; inserts < alive.made() + insertsApart; inserts += insertsApart) {
+      ends.push({ inserts, tenant: randomUUID() })
+    }
+    for (const { tenant } of ends) await storeSession(client, { tenant, file: 's-1', lines: whole.slice(0, 4) })
+    await runAll()
+    const outcomes: string[] = []
+    for (const { inserts, tenant } of ends) {
       await storeSession(client, { tenant, file: 's-1', lines: whole, fromLine: 5 })
       const killed = killedAfter(inserts)
       const outcome = await runAll({ client: killed }).then(
@@ -129,12 +136,17 @@ describe('killed after any insert', () => {
       }
       // A day is a result of its own.
       for (const row of seen.usage) expect([...before.usage, ...after.usage]).toContainEqual(row)
-      await runAll({ fence: 2n })
-      expect(await read(tenant), `killed after ${inserts} inserts`).toEqual(after)
-      if (outcome === 'ended') break
-      expect(outcome).toBeInstanceOf(Killed)
-      expect(killed.made()).toBe(inserts)
+      outcomes.push(outcome === 'ended' ? outcome : 'killed')
+      if (outcome === 'ended') expect(seen).toEqual(after)
+      else {
+        expect(outcome).toBeInstanceOf(Killed)
+        expect(killed.made()).toBe(inserts)
+        await runAll({ fence: 2n })
+        expect(await read(tenant), `killed after ${inserts} inserts`).toEqual(after)
+      }
     }
+    expect(new Set(outcomes.slice(0, -1))).toEqual(new Set(['killed']))
+    expect(outcomes.at(-1)).toBe('ended')
   })
 })
 

@@ -27,8 +27,8 @@ export type Companion = (lease: {
 export interface ScheduledJob {
   readonly name: string
   readonly everyMs: number
-  /** Asks before each step; what it leaves is done the next time. */
-  run(mayGoOn: () => boolean): Promise<void>
+  /** Asks before each step; what it leaves is done the next time. `fence` is the number of the lease. */
+  run(mayGoOn: () => boolean, fence: bigint): Promise<void>
 }
 
 export interface SchedulerOptions {
@@ -134,7 +134,9 @@ export function startScheduler(options: SchedulerOptions): Scheduler {
         if (startedAtMs < (dueAtMs.get(job) ?? Number.NEGATIVE_INFINITY)) continue
         dueAtMs.set(job, startedAtMs + job.everyMs)
         // A job that fails holds no processor up; that ClickHouse is away they notice themselves.
-        await job.run(mayGoOn).catch((error: Error) => log(`processors: ${job.name} failed: ${error.message}`, 'warn'))
+        await job
+          .run(mayGoOn, held.fence)
+          .catch((error: Error) => log(`processors: ${job.name} failed: ${error.message}`, 'warn'))
       }
       const all = [...processors.map(({ processor }) => processor), ...jobs]
       // Timers do not go further than weeks, and without any of them there is nothing to do but to hold the lease.

@@ -1,14 +1,15 @@
 /** The processors as a process: a connection, the scheduler, the alerts, and an event for each session and each alert. */
 import { hostname } from 'node:os'
-import { createAgnesClient } from '@agnes/clickhouse'
+import { type ClickHouseClient, createAgnesClient } from '@agnes/clickhouse'
 import type { Log } from '@agnes/config'
 import { startTelemetry, type TelemetryOptions } from '@agnes/instrumentation'
 import { tellTransition } from './alerts/event.ts'
 import { cleanTurns } from './cleaning.ts'
 import { realClock } from './clock.ts'
+import { findGaps } from './gaps.ts'
 import { companions, scheduled } from './registry.ts'
 import type { SessionRun } from './run.ts'
-import { type Companion, startScheduler } from './scheduler.ts'
+import { type Companion, type ScheduledJob, startScheduler } from './scheduler.ts'
 
 export interface ProcessorsOptions {
   readonly clickhouseUrl: string
@@ -29,6 +30,7 @@ export interface RunningProcessors {
 const requestTimeoutMs = 120_000
 const stopWithinMs = 3_000
 const cleaningEveryMs = 3_600_000
+const gapsEveryMs = 120_000
 
 /** @throws UserError (exit code 2) for an interval of a processor there is not */
 export function startProcessors(options: ProcessorsOptions): RunningProcessors {
@@ -67,13 +69,7 @@ export function startProcessors(options: ProcessorsOptions): RunningProcessors {
           client,
           processors,
           companion,
-          jobs: [
-            {
-              name: 'cleaning',
-              everyMs: cleaningEveryMs,
-              run: async (mayGoOn) => void (await cleanTurns({ client, mayGoOn })),
-            },
-          ],
+          jobs: jobsOf(client),
           holder: `${hostname()} pid ${process.pid}`,
           log,
           onRun: (run) => events.recorder.sessionProcessor(eventOf(run)),
@@ -91,6 +87,22 @@ export function startProcessors(options: ProcessorsOptions): RunningProcessors {
       await client.close()
     },
   }
+}
+
+function jobsOf(client: ClickHouseClient): ScheduledJob[] {
+  let round = 0
+  return [
+    {
+      name: 'session_gaps',
+      everyMs: gapsEveryMs,
+      run: async (mayGoOn, fence) => void (await findGaps({ client, fence, round: round++, mayGoOn })),
+    },
+    {
+      name: 'cleaning',
+      everyMs: cleaningEveryMs,
+      run: async (mayGoOn) => void (await cleanTurns({ client, mayGoOn })),
+    },
+  ]
 }
 
 /** The fields of `agnes.session_processor`. */
