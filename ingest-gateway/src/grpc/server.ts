@@ -4,7 +4,7 @@
  * @see OTLP specification, "OTLP/gRPC"
  * @see https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
  */
-import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 import type { Log } from '@agnes/config'
 import { type Gate, RefusedError } from '../auth/gate.ts'
 import { BusyError, type ByteBudget } from '../byte-budget.ts'
@@ -15,6 +15,7 @@ import type { RefusalReason } from '../metrics.ts'
 import { RequestError } from '../otlp/rows.ts'
 import { SpoolUnavailableError } from '../spool/spool.ts'
 import type { Tls } from '../tls.ts'
+import { endEarly } from './end-early.ts'
 import { listenHttp2 } from './http2.ts'
 import { readMessage } from './message.ts'
 import { statusWithRetryInfo } from './retry-info.ts'
@@ -48,9 +49,6 @@ export interface GrpcListener {
 
 /** An answer that its client does not take within this is thrown away, and the call cut. */
 const answerWithinMs = 10_000
-
-/** A client that does not read is not waited for longer than this with a refusal. */
-const unsentMs = 2_000
 
 type Signal = 'logs' | 'traces' | 'metrics'
 
@@ -186,22 +184,4 @@ function answer(stream: ServerHttp2Stream, message: Uint8Array): void {
   stream.end(framed)
   const stuck = setTimeout(() => stream.close(constants.NGHTTP2_CANCEL), answerWithinMs).unref()
   stream.once('close', () => clearTimeout(stuck))
-}
-
-/**
- * "Trailers-Only". What the client has not sent yet it need not send: its stream is reset without an error (RFC 9113,
- * section 8.1), or some would send all of it. What comes until then is thrown away.
- */
-function endEarly(stream: ServerHttp2Stream, headers: OutgoingHttpHeaders): void {
-  if (stream.closed || stream.destroyed) return
-  stream.respond(headers, { endStream: true })
-  stream.resume()
-  const latest = performance.now() + unsentMs
-  // A reset overtakes headers that wait to be written, and the client would never know why.
-  const reset = (): void => {
-    const waiting = stream.session?.state.outboundQueueSize ?? 0
-    if (waiting === 0 || performance.now() > latest) stream.close(constants.NGHTTP2_NO_ERROR)
-    else setTimeout(reset, 10).unref()
-  }
-  setImmediate(reset)
 }
