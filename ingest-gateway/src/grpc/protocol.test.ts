@@ -175,6 +175,13 @@ test('a large message is refused unread: its sender has the status, and the conn
   }
 })
 
+test('a refused call is ended though its client never ends it', async () => {
+  const stream = openCall(session, { ':path': '/another' })
+  stream.write(framed(Buffer.alloc(1_000_000)))
+  expect(await endOf(stream)).toMatchObject({ httpStatus: 200, code: status.UNIMPLEMENTED })
+  expect(await call({}, framed(fresh()))).toMatchObject(taken)
+})
+
 test('a client that connects and says nothing is cut in time, one that waits between calls is not', async () => {
   const silent = connectTcp(gateway.grpcPort, '127.0.0.1')
   const begun = performance.now()
