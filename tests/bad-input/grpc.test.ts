@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { expectInvariants, secret } from '../support/invariants.ts'
 import { encodeExportLogsRequest } from '../support/otlp-reference.ts'
+import { framed } from '../support/raw-grpc.ts'
 import { type SpoolOnlyGateway, startSpoolOnlyGateway } from '../support/spool-only-gateway.ts'
 
 const arriveWithinMs = 1_200
@@ -51,14 +52,6 @@ async function statusOf(stream: ClientHttp2Stream): Promise<string> {
   // A call may have its answer while its sender has not ended its side: then the stream stays.
   await Promise.race([once(stream, 'end'), once(stream, 'close')]).catch(() => {})
   return status
-}
-
-/** A message with gRPC's five bytes before it. */
-function framed(message: Uint8Array, { compressed = 0, length = message.length } = {}): Buffer {
-  const head = Buffer.alloc(5)
-  head.writeUInt8(compressed, 0)
-  head.writeUInt32BE(length, 1)
-  return Buffer.concat([head, message])
 }
 
 const record = (text: string): Uint8Array =>

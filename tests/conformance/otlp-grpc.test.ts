@@ -125,7 +125,16 @@ test('OTLP/gRPC > OTLP/gRPC Throttling: an overloaded server SHOULD return UNAVA
   // What HTTP clients are sending fills the same memory.
   const request = requestBytes({ headers: { 'Content-Type': 'application/json' }, body: ' '.repeat(190_000) })
   const slow = await Promise.all(Array.from({ length: 4 }, () => openConnection(gateway.port)))
-  for (const { socket } of slow) socket.write(request.subarray(0, -10))
+  let refused = 0
+  for (const { socket, answer } of slow) {
+    socket.write(request.subarray(0, -10))
+    void answer().then(
+      () => refused++,
+      () => {},
+    )
+  }
+  // Two have room; they wait for their last bytes.
+  await expect.poll(() => refused, { timeout: 10_000 }).toBe(2)
   const large = (): Promise<unknown> => export_(withRecords(fresh(), { body: { stringValue: 'x'.repeat(150_000) } }))
   const codeOf = (): Promise<unknown> =>
     large().then(

@@ -34,7 +34,15 @@ export class AbortedError extends Error {}
 /** Node's own are 16 KiB: a usual body of 200 kB would come in a dozen. */
 const inflatedChunkBytes = 64 * 1024
 
-type CreateInflater = (options: zlib.ZlibOptions) => Transform
+/**
+ * Requests that are inflated at once; others wait. An inflater has a hundred kilobytes before it has inflated anything:
+ * ten thousand small requests would take a gigabyte of them. None waits for a client.
+ */
+const maxInflating = 32
+let inflating = 0
+const waiting: (() => void)[] = []
+
+export type CreateInflater = (options: zlib.ZlibOptions) => Transform
 
 /** From Node.js 22.15 and 23.8. */
 const { createZstdDecompress } = zlib as { createZstdDecompress?: CreateInflater }
@@ -95,8 +103,34 @@ export async function readBody(
   }
 }
 
-/** Piece by piece, so that what grows to a thousand times its size ends when the limit or the room does. */
-async function inflate(sent: Buffer, create: CreateInflater, maxBytes: number, room: Room): Promise<Buffer> {
+/**
+ * Piece by piece, so that what grows to a thousand times its size ends when the limit or the room does.
+ * @throws BodyError 413 past the limit
+ * @throws BusyError if there is no room for it
+ * @throws Error of zlib's if it can't be inflated
+ */
+export async function inflate(sent: Buffer, create: CreateInflater, maxBytes: number, room: Room): Promise<Buffer> {
+  await turn()
+  try {
+    return await inflateNow(sent, create, maxBytes, room)
+  } finally {
+    nextTurn()
+  }
+}
+
+async function turn(): Promise<void> {
+  if (inflating < maxInflating) inflating++
+  else await new Promise<void>((resolve) => waiting.push(resolve))
+}
+
+/** Whoever waits takes over the place. */
+function nextTurn(): void {
+  const next = waiting.shift()
+  if (next === undefined) inflating--
+  else next()
+}
+
+async function inflateNow(sent: Buffer, create: CreateInflater, maxBytes: number, room: Room): Promise<Buffer> {
   const inflater = create({ chunkSize: inflatedChunkBytes })
   inflater.end(sent)
   const chunks: Buffer[] = []

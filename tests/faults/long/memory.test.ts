@@ -1,9 +1,11 @@
 /** P19: the gateway in a control group, and clients that want its memory. */
+import { type ClientHttp2Stream, connect } from 'node:http2'
 import { setTimeout as pause } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Bench, startBench } from '../../support/bench.ts'
 import { createMemoryCgroup, type MemoryCgroup, noMemoryCgroup } from '../../support/memory-cgroup.ts'
+import { endOf, framed, openCall } from '../../support/raw-grpc.ts'
 
 /** Two thirds of what deploy/kubernetes gives it. */
 const limitMib = 512
@@ -74,6 +76,41 @@ describe.skipIf(noMemoryCgroup !== undefined)('P19: with 512 MiB and no more', (
     const expected = [200, 400, 408, 413, 429, 503, 'TypeError', 'TimeoutError']
     expect([...statuses.keys()].filter((status) => !expected.includes(status))).toEqual([])
     await bench.startEngine()
+    expect(await bench.closeBooks({ withinMs: 120_000 })).toMatchObject({ lost: [], doubled: [], changed: [] })
+  })
+
+  test('bombs and slow large messages over gRPC: refusals, and nobody else notices', async () => {
+    let died = false
+    const { gateway } = bench
+    void gateway.ended.then(() => {
+      died = true
+    })
+    const honest = bench.startClient('honest')
+    const until = performance.now() + loadMs
+    const codes = new Set<number | undefined>()
+    /** Over a connection each: a client of Node.js that has more than 10 MB to send does not take headers any more. */
+    async function repeat(headers: Record<string, string>, write: (call: ClientHttp2Stream) => void): Promise<void> {
+      while (performance.now() < until && !died) {
+        const session = connect(`http://127.0.0.1:${gateway.grpcPort}`)
+        session.on('error', () => {})
+        const call = openCall(session, headers)
+        write(call)
+        codes.add((await endOf(call)).code)
+        session.destroy()
+      }
+    }
+    const bomb = framed(gzipSync(Buffer.alloc(256 * mib)), { compressed: 1 })
+    const half = framed(Buffer.alloc(4 * mib), { length: 8 * mib })
+    await Promise.all([
+      ...Array.from({ length: 32 }, () => repeat({ 'grpc-encoding': 'gzip' }, (call) => call.end(bomb))),
+      ...Array.from({ length: 32 }, () => repeat({ 'grpc-timeout': '5S' }, (call) => call.write(half))),
+    ])
+    const acknowledged = honest.acknowledged.size
+    expect({ died, kills: cgroup.kills() }).toEqual({ died: false, kills: 0 })
+    expect(acknowledged).toBeGreaterThan(200)
+    // Too late, too large, no room.
+    expect(codes).toContain(14)
+    expect([...codes].filter((code) => code !== 4 && code !== 8 && code !== 14)).toEqual([])
     expect(await bench.closeBooks({ withinMs: 120_000 })).toMatchObject({ lost: [], doubled: [], changed: [] })
   })
 })
