@@ -249,6 +249,12 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
   server.on('request', (request, response) => handle(request, response))
   // Node would say "100 Continue" to everyone; a client that is refused need not send its body at all.
   server.on('checkContinue', (request, response) => handle(request, response, () => response.writeContinue()))
+  // Neither side has moved a byte for that long: a client that does not take its answers is cut, like one that asks
+  // nothing more. One that waits for us is not.
+  server.timeout = arriveWithinMs
+  server.on('timeout', (socket) => {
+    if (socket.writableLength > 0 || (underWay.get(socket) ?? 0) === 0) socket.destroy()
+  })
   // A request that is not HTTP at all: Node would answer without a body.
   server.on('clientError', (error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket) => {
     // Too slow, or no TLS, or earlier requests of the connection wait for their answers, which this one must not be taken
