@@ -191,7 +191,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const metrics = createMetrics({ ingest, spool, writer, ring, nowNs })
 
   function health(): HealthReport {
-    const { failure, warning, oldestReceivedAtNs, ...backlog } = spool.stats()
+    const { failure, warning, oldestReceivedAtNs, byTenant: _, ...backlog } = spool.stats()
+    const { received, duplicate, rejected } = ingest.counters
     const { storedRecords, failure: writerFailure } = writer.stats()
     const oldestSeconds = oldestReceivedAtNs === undefined ? 0 : Number(nowNs() - oldestReceivedAtNs) / 1e9
     return {
@@ -200,7 +201,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         ...(failure === undefined ? {} : { spoolFailure: failure }),
         ...(warning === undefined ? {} : { spoolWarning: warning }),
         ...(writerFailure === undefined ? {} : { clickhouseFailure: writerFailure }),
-        ...ingest.counters,
+        received: received.total,
+        duplicate: duplicate.total,
+        rejected: rejected.total,
         stored: storedRecords,
         ...backlog,
         oldestSeconds: Math.max(0, Math.round(oldestSeconds * 10) / 10),

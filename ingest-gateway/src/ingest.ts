@@ -7,14 +7,15 @@ import { type DecodeThreads, worthAThreadBytes } from './otlp/decode-threads.ts'
 import type { RecentRequests } from './recent-requests.ts'
 import type { RequestHash } from './request-hash.ts'
 import type { Spool, SpoolRequest } from './spool/spool.ts'
+import { createTenantCounter, type TenantCounter } from './tenant-counter.ts'
 
 export interface IngestCounters {
   /** Records in requests we understood. */
-  received: number
+  readonly received: TenantCounter
   /** Records that came before: of requests recognised as retries, and events recognised by their ids. */
-  duplicate: number
+  readonly duplicate: TenantCounter
   /** Records left out with a partial success. */
-  rejected: number
+  readonly rejected: TenantCounter
 }
 
 export interface Ingested {
@@ -29,7 +30,7 @@ export interface Ingest {
    * @throws RequestError if it can't be understood, SpoolUnavailableError if it can't be made durable
    */
   logs(body: Buffer, format: WireFormat, tenant: string, onRecords?: (records: number) => void): Promise<Ingested>
-  readonly counters: Readonly<IngestCounters>
+  readonly counters: IngestCounters
 }
 
 export interface IngestOptions {
@@ -60,7 +61,11 @@ interface Undecoded {
 
 export function createIngest(options: IngestOptions): Ingest {
   const { spool, recent, hashOf, eventIds, redaction, ruleSet, limits, threads, nowNs } = options
-  const counters: IngestCounters = { received: 0, duplicate: 0, rejected: 0 }
+  const counters: IngestCounters = {
+    received: createTenantCounter(),
+    duplicate: createTenantCounter(),
+    rejected: createTenantCounter(),
+  }
 
   async function logs(
     body: Buffer,
@@ -73,8 +78,8 @@ export function createIngest(options: IngestOptions): Ingest {
     const before = recent.find(requestHash)
     if (before !== undefined) {
       const answer = await before
-      counters.received += answer.records
-      counters.duplicate += answer.records
+      counters.received.add(tenant, answer.records)
+      counters.duplicate.add(tenant, answer.records)
       return answer
     }
     return recent.remember(requestHash, take({ body, format, tenant, receivedAtNs: nowNs() }, requestHash, onRecords))
@@ -105,9 +110,9 @@ export function createIngest(options: IngestOptions): Ingest {
     const { records, duplicates, rejected, notes } = rows
     onRecords(records + duplicates + rejected)
     await append(rows, { tenant: request.tenant, receivedAtNs: request.receivedAtNs, requestHash }, ids)
-    counters.received += records + duplicates + rejected
-    counters.duplicate += duplicates
-    counters.rejected += rejected
+    counters.received.add(request.tenant, records + duplicates + rejected)
+    counters.duplicate.add(request.tenant, duplicates)
+    counters.rejected.add(request.tenant, rejected)
     return { records: records + duplicates, rejected, notes }
   }
 

@@ -1,12 +1,13 @@
 /**
  * `GET /metrics` in Prometheus' text format. Figures are read from their owners when they are asked for, so they cannot
- * disagree with `/healthz`. At rest the account closes, for one process:
+ * disagree with `/healthz`. At rest the account closes, for one process and each tenant:
  *   received + recovered = stored + duplicate + rejected + quarantined + in the spool
  */
 import type { KeyRing } from '@agnes/clickhouse'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Ingest } from './ingest.ts'
 import type { Spool } from './spool/spool.ts'
+import type { RecordsByTenant } from './tenant-counter.ts'
 import type { Writer } from './writer/writer.ts'
 
 export interface MetricsOptions {
@@ -46,7 +47,8 @@ export type RefusalReason = (typeof refusalReasons)[number]
 
 export interface Metrics {
   readonly contentType: string
-  text(): Promise<string>
+  /** @param tenant whose records alone are told; all of them unless told */
+  text(tenant?: string): Promise<string>
   /**
    * A request was answered.
    * @param status HTTP's, or gRPC's code
@@ -83,20 +85,40 @@ export function createMetrics({ ingest, spool, writer, ring, nowNs }: MetricsOpt
     const gauge: Gauge = new Gauge({ name, help, registers, collect: () => gauge.set(read()) })
   }
 
-  const { counters } = ingest
-  total('agnes_ingest_received_records_total', 'Records of requests that were understood.', () => counters.received)
-  total('agnes_ingest_duplicate_records_total', 'Records of requests recognised as retries.', () => counters.duplicate)
-  total('agnes_ingest_rejected_records_total', 'Records left out with a partial success.', () => counters.rejected)
-  total('agnes_spool_recovered_records_total', 'Records an earlier process left on disk.', () => {
-    return spool.stats().recoveredRecords
+  /** Of records, by tenant: there are as many as have a key. */
+  const account = (type: typeof Counter | typeof Gauge, name: string, help: string, read: () => RecordsByTenant) => {
+    const metric: Counter | Gauge = new type({
+      name,
+      help,
+      labelNames: ['tenant'],
+      registers,
+      collect: () => {
+        metric.reset()
+        for (const [tenant, records] of read()) metric.inc({ tenant }, records)
+      },
+    })
+  }
+  const { received, duplicate, rejected } = ingest.counters
+  const held = () => spool.stats().byTenant
+  account(Counter, 'agnes_ingest_received_records_total', 'Records of requests that were understood.', () => {
+    return received.byTenant
   })
-  total('agnes_writer_stored_records_total', 'Records known to be in ClickHouse.', () => writer.stats().storedRecords)
-  total('agnes_spool_quarantined_records_total', 'Acknowledged records set aside as damaged.', () => {
-    return spool.stats().quarantinedRecords
+  account(Counter, 'agnes_ingest_duplicate_records_total', 'Records that came before.', () => duplicate.byTenant)
+  account(Counter, 'agnes_ingest_rejected_records_total', 'Records left out with a partial success.', () => {
+    return rejected.byTenant
   })
+  account(Counter, 'agnes_spool_recovered_records_total', 'Records an earlier process left on disk.', () => {
+    return held().recovered
+  })
+  account(Counter, 'agnes_writer_stored_records_total', 'Records known to be in ClickHouse.', () => {
+    return writer.stats().storedByTenant
+  })
+  account(Counter, 'agnes_spool_quarantined_records_total', 'Acknowledged records set aside as damaged.', () => {
+    return held().quarantined
+  })
+  account(Gauge, 'agnes_spool_records', 'Records on disk that wait for ClickHouse.', () => held().backlog)
   total('agnes_spool_quarantined_frames_total', 'Frames set aside as damaged.', () => spool.stats().quarantinedFrames)
 
-  level('agnes_spool_records', 'Records on disk that wait for ClickHouse.', () => spool.stats().backlogRecords)
   level('agnes_spool_bytes', 'Bytes on disk that wait for ClickHouse.', () => spool.stats().backlogBytes)
   level('agnes_spool_segments', 'Segment files that wait for ClickHouse.', () => spool.stats().backlogSegments)
   level('agnes_spool_oldest_seconds', 'Age of the oldest record on disk; 0 without any.', () => {
@@ -156,7 +178,11 @@ export function createMetrics({ ingest, spool, writer, ring, nowNs }: MetricsOpt
 
   return {
     contentType: registry.contentType,
-    text: () => registry.metrics(),
+    async text(tenant) {
+      const lines = (await registry.metrics()).split('\n')
+      const others = (line: string) => line.includes('{tenant="') && !line.includes(`{tenant="${tenant}"}`)
+      return (tenant === undefined ? lines : lines.filter((line) => !others(line))).join('\n')
+    },
     request(protocol, status, seconds) {
       requests.inc({ protocol, status: String(status) })
       durations.observe({ protocol }, seconds)

@@ -46,12 +46,15 @@ export function startPulse(options: PulseOptions): Pulse {
     const { ingest, spool, writer, nowNs } = options
     const { backlogBytes, backlogRecords, oldestReceivedAtNs } = spool.stats()
     const { storedRecords, takeLags } = writer.stats()
+    const { received, duplicate, rejected } = ingest.counters
     const lagP99Ms = p99(takeLags())
     telemetry?.recorder.system({
       component,
       event: 'heartbeat',
-      ...ingest.counters,
-      rejectedLastHour: rejectedLastHour(ingest.counters.rejected),
+      received: received.total,
+      duplicate: duplicate.total,
+      rejected: rejected.total,
+      rejectedLastHour: rejectedLastHour(rejected.total),
       stored: storedRecords,
       backlogBytes,
       backlogRecords,

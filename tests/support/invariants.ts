@@ -1,5 +1,6 @@
 /** What holds after any input, however bad: the gateway goes on, has said nothing it should not, and its account closes. */
 import { expect } from 'vitest'
+import { expectAccountsClose } from './accounts.ts'
 import { send } from './raw-http.ts'
 import type { SpoolOnlyGateway } from './spool-only-gateway.ts'
 
@@ -23,17 +24,5 @@ export async function expectInvariants(gateway: SpoolOnlyGateway): Promise<void>
   const metrics = await send(gateway.port, { method: 'GET', path: '/metrics' })
   const text = metrics.body.toString()
   expect(text).not.toContain('canary')
-  const figure = (name: string): number => {
-    const value = new RegExp(`^agnes_${name} (\\d+)$`, 'm').exec(text)?.[1]
-    if (value === undefined) throw new Error(`there is no agnes_${name}`)
-    return Number(value)
-  }
-  const into = figure('ingest_received_records_total') + figure('spool_recovered_records_total')
-  const out =
-    figure('writer_stored_records_total') +
-    figure('ingest_duplicate_records_total') +
-    figure('ingest_rejected_records_total') +
-    figure('spool_quarantined_records_total') +
-    figure('spool_records')
-  expect(into, 'the account closes').toBe(out)
+  expectAccountsClose(text)
 }

@@ -51,8 +51,13 @@ export interface Gate {
   ingest(credentials: readonly string[], address: string, declaredBytes?: number, scope?: Scope): Admission
   /** Whether the caller may see more than whether the gateway is ready. @throws RefusedError for a key that may not */
   seesDetails(credentials: readonly string[], address: string): boolean
-  /** Like {@link seesDetails}, where there is nothing to see without. @throws RefusedError */
-  read(credentials: readonly string[], address: string): void
+  /**
+   * Like {@link seesDetails}, where there is nothing to see without.
+   * @returns the one tenant whose figures the caller may see; undefined for all: on this machine, and with a key of the
+   *   gateway's own tenant
+   * @throws RefusedError
+   */
+  read(credentials: readonly string[], address: string): string | undefined
 }
 
 export interface GateOptions {
@@ -160,7 +165,9 @@ export function createGate({ ring, open, quotas, log, nowMs = () => performance.
       return true
     },
     read(credentials, address) {
-      if (!open) demand(identify(credentials, address), 'read')
+      if (open) return undefined
+      const { tenant } = demand(identify(credentials, address), 'read')
+      return tenant === defaultTenant ? undefined : tenant
     },
   }
 }

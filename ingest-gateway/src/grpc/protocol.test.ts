@@ -217,7 +217,6 @@ describe('room', () => {
       },
       ingest: {
         logs: () => Promise.resolve({ rejected: 0, notes: [] }),
-        counters: { received: 0, duplicate: 0, rejected: 0 },
       },
       gate: openGate,
       onNotStored: () => {},

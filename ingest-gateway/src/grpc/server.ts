@@ -31,7 +31,7 @@ export interface GrpcOptions {
   readonly tls?: Tls | undefined
   readonly budget: ByteBudget
   readonly gate: Gate
-  readonly ingest: Ingest
+  readonly ingest: Pick<Ingest, 'logs'>
   /** Called for each request whose signal is accepted and not stored. */
   readonly onNotStored: (signal: 'traces' | 'metrics') => void
   /** Called for each answered call with its gRPC code. */

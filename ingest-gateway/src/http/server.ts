@@ -31,7 +31,7 @@ export interface HttpOptions {
   readonly tls?: Tls | undefined
   readonly budget: ByteBudget
   readonly gate: Gate
-  readonly ingest: Ingest
+  readonly ingest: Pick<Ingest, 'logs'>
   readonly sessions: SessionRoute
   readonly health: () => HealthReport
   readonly metrics: Metrics
@@ -113,8 +113,7 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     let admission: Admission
     try {
       if (path === '/metrics') {
-        gate.read(credentials, address)
-        return { format: 'json', ...(await answerMetrics()) }
+        return { format: 'json', ...(await answerMetrics(gate.read(credentials, address))) }
       }
       if (method === 'GET') return { format: 'json', ...answerHealth(path, gate.seesDetails(credentials, address)) }
       if (tls !== undefined && !mayExport(request.socket, tls)) {
@@ -182,12 +181,11 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
   }
 
   /** Those who ask at the same time get the same page: 60 kB of requests on one connection would cost 150 MB. */
-  let metricsPage: Promise<Buffer> | undefined
-  async function answerMetrics(): Promise<Answer> {
-    metricsPage ??= metrics.text().then(Buffer.from)
-    const body = await metricsPage.finally(() => {
-      metricsPage = undefined
-    })
+  const metricsPages = new Map<string | undefined, Promise<Buffer>>()
+  async function answerMetrics(tenant: string | undefined): Promise<Answer> {
+    const page = metricsPages.get(tenant) ?? metrics.text(tenant).then(Buffer.from)
+    metricsPages.set(tenant, page)
+    const body = await page.finally(() => metricsPages.delete(tenant))
     return { status: 200, body, headers: { 'Content-Type': metrics.contentType } }
   }
 

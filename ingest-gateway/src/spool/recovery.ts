@@ -7,6 +7,7 @@
  * when the writer takes them.
  */
 import path from 'node:path'
+import { createTenantCounter, type RecordsByTenant } from '../tenant-counter.ts'
 import {
   makeDurableDirectory,
   readWhole,
@@ -37,7 +38,7 @@ export interface RecoveredSegment extends SealedSegment {
   /** Damaged frames that were set aside. */
   readonly quarantinedFrames: number
   /** Records of those of them whose header can still be read. */
-  readonly quarantinedRecords: number
+  readonly quarantinedByTenant: RecordsByTenant
   /** Not read yet: its records are counted by the names of the segments around it. */
   readonly estimated?: true
 }
@@ -121,7 +122,7 @@ export async function recoverSegment(
   return {
     ...counted.segment(),
     quarantinedFrames: lost.length,
-    quarantinedRecords: lost.reduce((total, { records }) => total + records, 0),
+    quarantinedByTenant: byTenantOf(lost),
   }
 }
 
@@ -205,7 +206,13 @@ function glance(fs: SpoolFs, file: string, estimatedRecords: number): RecoveredS
     if (header === undefined) return undefined
     counted.add(header)
     const records = Math.max(header.records, estimatedRecords)
-    return { ...counted.segment(), bytes: source.size, records, estimated: true }
+    return {
+      ...counted.segment(),
+      bytes: source.size,
+      records,
+      recordsByTenant: new Map([['', records]]),
+      estimated: true,
+    }
   } finally {
     source.close()
   }
@@ -235,7 +242,7 @@ function tally(file: string, hashesFromNs = 0n): Tally {
   const ranges: SeqRange[] = []
   let batchId: string | undefined
   let bytes = 0
-  let records = 0
+  const records = createTenantCounter()
   // The wall clock may have stepped back within the segment.
   let firstReceivedAtNs: bigint | undefined
   let lastReceivedAtNs: bigint | undefined
@@ -246,7 +253,7 @@ function tally(file: string, hashesFromNs = 0n): Tally {
       const { receivedAtNs, seq } = header
       batchId ??= header.batchId
       bytes += frameBytes(header)
-      records += header.records
+      records.add(header.tenant, header.records)
       if (firstReceivedAtNs === undefined || receivedAtNs < firstReceivedAtNs) firstReceivedAtNs = receivedAtNs
       if (lastReceivedAtNs === undefined || receivedAtNs > lastReceivedAtNs) lastReceivedAtNs = receivedAtNs
       if (receivedAtNs >= hashesFromNs) requests.push({ requestHash: header.requestHash, ids: header.ids })
@@ -259,7 +266,8 @@ function tally(file: string, hashesFromNs = 0n): Tally {
       path: file,
       batchId: batchId ?? '',
       bytes,
-      records,
+      records: records.total,
+      recordsByTenant: records.byTenant,
       ranges,
       firstReceivedAtNs: firstReceivedAtNs ?? 0n,
       lastReceivedAtNs: lastReceivedAtNs ?? 0n,
@@ -267,7 +275,7 @@ function tally(file: string, hashesFromNs = 0n): Tally {
       requests,
       nextSeq,
       quarantinedFrames: 0,
-      quarantinedRecords: 0,
+      quarantinedByTenant: new Map(),
     }),
   }
 }
@@ -299,4 +307,11 @@ function replaceByValidFrames(fs: SpoolFs, file: string, bytes: Buffer, frames: 
 
 function frameBytes({ headerBytes, payloadBytes }: FrameHeader): number {
   return headerBytes + payloadBytes
+}
+
+/** @param counted frames, or what is left of some */
+export function byTenantOf(counted: readonly { readonly tenant: string; readonly records: number }[]): RecordsByTenant {
+  const counter = createTenantCounter()
+  for (const { tenant, records } of counted) if (records > 0) counter.add(tenant, records)
+  return counter.byTenant
 }

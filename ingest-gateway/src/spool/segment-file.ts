@@ -44,8 +44,9 @@ export interface Damage {
   readonly offset: number
   readonly length: number
   readonly reason: 'torn tail' | 'damaged header' | 'damaged payload' | 'repeated frame'
-  /** Records it held, as far as its header says. */
+  /** Records it held, and whose they are, as far as its header says. */
   readonly records: number
+  readonly tenant: string
 }
 
 export interface Scan {
@@ -69,26 +70,26 @@ export function scanSegment(bytes: Buffer): Scan {
     if (header === undefined) {
       const next = nextHeader(bytes, at + 1)
       const reason = next === bytes.length ? 'torn tail' : 'damaged header'
-      damages.push({ offset: at, length: next - at, reason, records: 0 })
+      damages.push({ offset: at, length: next - at, reason, records: 0, tenant: '' })
       at = next
       continue
     }
-    const { records } = header
+    const { records, tenant } = header
     const payloadAt = at + header.headerBytes
     const end = payloadAt + header.payloadBytes
     if (end > bytes.length) {
-      damages.push({ offset: at, length: bytes.length - at, reason: 'torn tail', records })
+      damages.push({ offset: at, length: bytes.length - at, reason: 'torn tail', records, tenant })
       break
     }
     if (header.seq < nextSeq) {
       // Sequence numbers only grow: whoever copied it here, its records are in the segment already.
-      damages.push({ offset: at, length: end - at, reason: 'repeated frame', records: 0 })
+      damages.push({ offset: at, length: end - at, reason: 'repeated frame', records: 0, tenant })
     } else if (crc32(bytes.subarray(payloadAt, end)) === header.payloadCrc) {
       frames.push({ ...header, offset: at })
       nextSeq = header.seq + BigInt(records)
     } else {
       const reason = end === bytes.length ? 'torn tail' : 'damaged payload'
-      damages.push({ offset: at, length: end - at, reason, records })
+      damages.push({ offset: at, length: end - at, reason, records, tenant })
     }
     at = end
   }

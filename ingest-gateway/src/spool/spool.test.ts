@@ -317,6 +317,28 @@ describe('P18: a start with a backlog', () => {
     expect(spool.recoveredHashes).toHaveLength(11)
   })
 
+  test('glances at old segments when time is short: whose records they are is known once they are read', async () => {
+    await fill(4, 10, 1_000)
+    let now = 0
+    const hurry = vi.spyOn(performance, 'now').mockImplementation(() => (now += 1_000))
+    const spool = await open()
+    hurry.mockRestore()
+    const unread = new Map([
+      ['', 40],
+      ['default', 40],
+    ])
+    expect(spool.stats()).toMatchObject({ backlogRecords: 80, byTenant: { backlog: unread, recovered: unread } })
+    for (let i = 0; i < 4; i++) {
+      const segment = await spool.nextSealed()
+      if (segment !== undefined) await spool.recheck(segment)
+    }
+    const read = new Map([
+      ['', 0],
+      ['default', 80],
+    ])
+    expect(spool.stats()).toMatchObject({ backlogRecords: 80, byTenant: { backlog: read, recovered: read } })
+  })
+
   test('finds rot in an older segment before it is stored: the frame is set aside, and the account closes', async () => {
     const [first = ''] = await fill(3, 4, 1_000)
     const bytes = await readFile(first)
@@ -334,6 +356,7 @@ describe('P18: a start with a backlog', () => {
       ],
     })
     expect(spool.stats()).toMatchObject({ backlogRecords: 22, quarantinedRecords: 2, recoveredRecords: 24 })
+    expect(spool.stats().byTenant.quarantined).toEqual(new Map([['default', 2]]))
     expect((await payloads(checked.path)).map((text) => text.slice(0, 2))).toEqual(['0 ', '2 ', '3 '])
   })
 

@@ -11,6 +11,7 @@
 import { randomFillSync } from 'node:crypto'
 import path from 'node:path'
 import { UserError } from '@agnes/config'
+import { createTenantCounter, type RecordsByTenant, type TenantCounter } from '../tenant-counter.ts'
 import {
   makeDurableDirectory,
   nodeFs,
@@ -76,6 +77,7 @@ export interface SealedSegment {
   readonly batchId: string
   readonly bytes: number
   readonly records: number
+  readonly recordsByTenant: RecordsByTenant
   readonly firstReceivedAtNs: bigint
   readonly lastReceivedAtNs: bigint
   /** It was there when this process started: an earlier one may have stored it already. */
@@ -157,6 +159,8 @@ export interface SpoolStats {
   readonly quarantinedRecords: number
   /** Records an earlier process left on disk; an estimate while a large backlog is not read back yet. */
   readonly recoveredRecords: number
+  /** The same by tenant. */
+  readonly byTenant: Readonly<Record<'backlog' | 'quarantined' | 'recovered', RecordsByTenant>>
 }
 
 interface ActiveSegment {
@@ -165,7 +169,7 @@ interface ActiveSegment {
   readonly batchId: string
   bytes: number
   unfoldedBytes: number
-  records: number
+  readonly records: TenantCounter
   firstReceivedAtNs: bigint
   lastReceivedAtNs: bigint
   /** When its first frame came, by the monotonic clock. */
@@ -213,10 +217,14 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const recoveredRequests = recovered.segments.flatMap((segment) => segment.requests)
   let nextSeq = recovered.nextSeq
   let backlogBytes = sum(sealed, (segment) => segment.bytes)
-  let recoveredRecords = sum(sealed, (segment) => segment.records)
-  let backlogRecords = recoveredRecords
+  const recoveredRecords = createTenantCounter()
+  const backlogRecords = createTenantCounter()
+  for (const { recordsByTenant } of sealed) {
+    recoveredRecords.addAll(recordsByTenant)
+    backlogRecords.addAll(recordsByTenant)
+  }
   let { quarantinedFrames } = recovered
-  let quarantinedRecords = 0
+  const quarantinedRecords = createTenantCounter()
   /** A write to the active segment failed: nothing more goes into it. */
   let suspect = false
   const inFlight = new Set<SealedSegment>()
@@ -343,14 +351,16 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       if (request.receivedAtNs < active.firstReceivedAtNs) active.firstReceivedAtNs = request.receivedAtNs
       if (request.receivedAtNs > active.lastReceivedAtNs) active.lastReceivedAtNs = request.receivedAtNs
     }
-    for (const { request } of group) recognition.note(active.path, request.requestHash, request.ids ?? noIds)
+    for (const { request } of group) {
+      recognition.note(active.path, request.requestHash, request.ids ?? noIds)
+      active.records.add(request.tenant, request.records)
+      backlogRecords.add(request.tenant, request.records)
+    }
     room.wrote(bytes)
     active.bytes += bytes
     active.unfoldedBytes += unfoldedOf(group)
-    active.records += records
     nextSeq += BigInt(records)
     backlogBytes += bytes
-    backlogRecords += records
   }
 
   async function rotateIfNeeded(group: readonly Waiting[]): Promise<void> {
@@ -375,9 +385,20 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
   /** Everything in the active segment follows on its first record, up to the next number to be given. */
   function sealedFrom(from: ActiveSegment, recovered: boolean): SealedSegment {
-    const { path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs } = from
+    const { path: file, batchId, bytes, firstReceivedAtNs, lastReceivedAtNs } = from
+    const { total: records, byTenant: recordsByTenant } = from.records
     const ranges: SeqRange[] = [[nextSeq - BigInt(records), nextSeq]]
-    return { path: file, batchId, bytes, records, firstReceivedAtNs, lastReceivedAtNs, recovered, ranges }
+    return {
+      path: file,
+      batchId,
+      bytes,
+      records,
+      recordsByTenant,
+      firstReceivedAtNs,
+      lastReceivedAtNs,
+      recovered,
+      ranges,
+    }
   }
 
   function offer(segment: SealedSegment): void {
@@ -482,7 +503,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     })
     inFlight.delete(segment)
     backlogBytes -= segment.bytes
-    backlogRecords -= segment.records
+    backlogRecords.takeAll(segment.recordsByTenant)
   }
 
   /** One at a time, so that no more than one segment is in memory. */
@@ -498,12 +519,18 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     inFlight.delete(segment)
     inFlight.add(checked)
     backlogBytes += checked.bytes - segment.bytes
-    backlogRecords += checked.records - segment.records
+    backlogRecords.addAll(checked.recordsByTenant)
+    backlogRecords.takeAll(segment.recordsByTenant)
     quarantinedFrames += checked.quarantinedFrames
     if (estimated.delete(segment)) {
-      recoveredRecords += checked.records + checked.quarantinedRecords - segment.records
-      quarantinedRecords += checked.quarantinedRecords
-    } else quarantinedRecords += segment.records - checked.records
+      recoveredRecords.addAll(checked.recordsByTenant)
+      recoveredRecords.addAll(checked.quarantinedByTenant)
+      recoveredRecords.takeAll(segment.recordsByTenant)
+      quarantinedRecords.addAll(checked.quarantinedByTenant)
+    } else {
+      quarantinedRecords.addAll(segment.recordsByTenant)
+      quarantinedRecords.takeAll(checked.recordsByTenant)
+    }
     return checked
   }
 
@@ -520,9 +547,10 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     inFlight.delete(segment)
     inFlight.add(rest)
     backlogBytes += rest.bytes - segment.bytes
-    backlogRecords += rest.records - segment.records
+    backlogRecords.addAll(rest.recordsByTenant)
+    backlogRecords.takeAll(segment.recordsByTenant)
     quarantinedFrames += refused.length
-    quarantinedRecords += sum(refused, ({ frame }) => frame.records)
+    for (const { frame } of refused) quarantinedRecords.add(frame.tenant, frame.records)
     return rest
   }
 
@@ -562,8 +590,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       const segment = await recoverSegment(fs, file, path.join(directory, quarantineDirectory), log, {})
       log(`spool: ${segment.records} records that were set aside are tried again`)
       backlogBytes += segment.bytes
-      backlogRecords += segment.records
-      recoveredRecords += segment.records
+      backlogRecords.addAll(segment.recordsByTenant)
+      recoveredRecords.addAll(segment.recordsByTenant)
       offer(segment)
     }
   }
@@ -601,15 +629,20 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     recoveredIds: [...recognition.ids, ...recoveredRequests.map(({ ids }) => ids)],
     stats: () => ({
       backlogBytes,
-      backlogRecords,
+      backlogRecords: backlogRecords.total,
       backlogSegments: sealed.length + inFlight.size + (active.bytes > 0 ? 1 : 0),
       oldestReceivedAtNs: oldestReceivedAtNs(),
       failure: failure ?? room.refusal(0),
       warning: room.warning(),
       diskFreeBytes: room.freeBytes(),
       quarantinedFrames,
-      quarantinedRecords,
-      recoveredRecords,
+      quarantinedRecords: quarantinedRecords.total,
+      recoveredRecords: recoveredRecords.total,
+      byTenant: {
+        backlog: backlogRecords.byTenant,
+        quarantined: quarantinedRecords.byTenant,
+        recovered: recoveredRecords.byTenant,
+      },
     }),
     close,
   }
@@ -645,7 +678,7 @@ async function createSegment(fs: SpoolFs, directory: string, firstSeq: bigint): 
     batchId: uuidV7(),
     bytes: 0,
     unfoldedBytes: 0,
-    records: 0,
+    records: createTenantCounter(),
     firstReceivedAtNs: 0n,
     lastReceivedAtNs: 0n,
     startedAtMs: 0,

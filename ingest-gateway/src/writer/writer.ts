@@ -5,8 +5,8 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { ClickHouseClient } from '@clickhouse/client'
-import type { FoundFrame } from '../spool/segment-file.ts'
 import type { SealedSegment, Spool } from '../spool/spool.ts'
+import { createTenantCounter, type RecordsByTenant } from '../tenant-counter.ts'
 import { insertPart, insertSegment, type SegmentTransport, storedRecords } from './insert.ts'
 import { separate } from './poison.ts'
 
@@ -30,6 +30,7 @@ export interface Writer {
 export interface WriterStats {
   /** Records in ClickHouse since the start. */
   readonly storedRecords: number
+  readonly storedByTenant: RecordsByTenant
   /** Why the last attempt failed; undefined when it did not. */
   readonly failure: string | undefined
   /** Received → queryable, by segment since the last call of `takeLags`. */
@@ -60,7 +61,7 @@ const maxLags = 10_000
 export function startWriter(options: WriterOptions): Writer {
   const { spool, client, transport, log = () => {}, nowNs, firstPauseMs = 200 } = options
   const stopping = new AbortController()
-  let stored = 0
+  const stored = createTenantCounter()
   /** Why an inserter's last attempt failed; one that waits or succeeds has no entry. */
   const failures = new Map<number, string>()
   const failure = (): string | undefined => failures.values().next().value
@@ -135,7 +136,7 @@ export function startWriter(options: WriterOptions): Writer {
   /** All records of a segment are in ClickHouse. */
   function settled(segment: SealedSegment, inserter: number): SealedSegment {
     recovered(inserter)
-    stored += segment.records
+    stored.addAll(segment.recordsByTenant)
     if (lags.length < maxLags) {
       lags.push({ lagMs: Number(nowNs() - segment.firstReceivedAtNs) / 1e6, records: segment.records })
     }
@@ -164,7 +165,7 @@ export function startWriter(options: WriterOptions): Writer {
         () => performance.now() < until && !stopping.signal.aborted,
       )
       const rest = await spool.setAside(whole, separation.refused, separation.left)
-      stored += sum(separation.stored)
+      for (const { tenant, records } of separation.stored) stored.add(tenant, records)
       if (separation.failure === undefined) recovered(inserter)
       else fail(inserter, separation.failure)
       return rest
@@ -233,7 +234,8 @@ export function startWriter(options: WriterOptions): Writer {
 
   return {
     stats: () => ({
-      storedRecords: stored,
+      storedRecords: stored.total,
+      storedByTenant: stored.byTenant,
       failure: failure(),
       takeLags: () => {
         const taken = lags
@@ -257,8 +259,4 @@ async function backOff(attempt: number, firstPauseMs: number, signal: AbortSigna
   } catch {
     return false // aborted
   }
-}
-
-function sum(frames: readonly FoundFrame[]): number {
-  return frames.reduce((total, { records }) => total + records, 0)
 }
