@@ -1,13 +1,22 @@
 /** An HTTP proxy that lets things go wrong between a client and its server, at a point a test chooses. */
 import { once } from 'node:events'
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 
 /**
  * What happens to a request that `matches`:
  * `lose-request` the connection ends before the server has seen it; `lose-answer` the server has done its work, and the
- * client never hears of it; `hold-…` the same, but the connection stays open; a ClickHouse error: the server has not seen it, and this is the answer.
+ * client never hears of it; `hold-…` the same, but the connection stays open; `drip-…` the same, and the answer's headers
+ * or its body come byte by byte without end; a ClickHouse error: the server has not seen it, and this is the answer.
  */
-export type Fault = 'lose-request' | 'lose-answer' | 'hold-request' | 'hold-answer' | ClickHouseFault
+export type Fault =
+  | 'lose-request'
+  | 'lose-answer'
+  | 'hold-request'
+  | 'hold-answer'
+  | 'drip-headers'
+  | 'drip-body'
+  | ClickHouseFault
 
 export interface ClickHouseFault {
   readonly code: number
@@ -71,6 +80,11 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
       answer.resume()
       return
     }
+    if (plan?.fault === 'drip-headers' || plan?.fault === 'drip-body') {
+      answer.resume()
+      drip(request.socket, plan.fault === 'drip-headers' ? 'HTTP/1.1 200 OK\r\nX-Slow: ' : slowBody)
+      return
+    }
     response.writeHead(answer.statusCode ?? 502, answer.headers)
     answer.pipe(response)
   }
@@ -97,4 +111,13 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
       await once(server, 'close')
     },
   }
+}
+
+const slowBody = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
+
+/** Spaces after the start, one every 100 ms, until the client leaves. Each is a header's character, or a chunk. */
+function drip(socket: Socket, start: string): void {
+  socket.write(start)
+  const dripping = setInterval(() => socket.write(start === slowBody ? '1\r\n \r\n' : ' '), 100)
+  socket.once('close', () => clearInterval(dripping))
 }

@@ -6,7 +6,7 @@
  */
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { Readable } from 'node:stream'
+import { addAbortSignal, Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { type ClickHouseClient, ClickHouseError, type ClickHouseSettings } from '@clickhouse/client'
 import { groupColumnNames, recordColumnNames } from '../otlp/layout.ts'
@@ -16,6 +16,35 @@ import type { SealedSegment } from '../spool/spool.ts'
 
 /** How ClickHouse gets at a segment: the embedded engine opens the file itself, a server is sent the bytes. */
 export type SegmentTransport = 'file' | 'stream'
+
+/** A ClickHouse that answers within a time, or counts as not having answered. */
+export interface PromptClient {
+  /** @returns the whole answer */
+  exec(params: Parameters<ClickHouseClient['exec']>[0]): Promise<string>
+  /** @returns the rows of an answer in `JSONEachRow` */
+  rows<T>(params: Omit<Parameters<ClickHouseClient['query']>[0], 'format'>): Promise<T[]>
+}
+
+/**
+ * The client's own timeout is about silence: one byte a second would keep an insert waiting for ever. And an abort signal
+ * no longer reaches an answer whose headers are there.
+ * @param withinMs milliseconds from a question to the end of its answer
+ */
+export function answeringWithin(client: ClickHouseClient, withinMs: number): PromptClient {
+  return {
+    async exec(params) {
+      const abort_signal = AbortSignal.timeout(withinMs)
+      const { stream } = await client.exec({ ...params, abort_signal })
+      return text(addAbortSignal(abort_signal, stream))
+    },
+    async rows<T>(params: Omit<Parameters<ClickHouseClient['query']>[0], 'format'>) {
+      const abort_signal = AbortSignal.timeout(withinMs)
+      const answer = await client.query({ ...params, format: 'JSONEachRow', abort_signal })
+      abort_signal.addEventListener('abort', () => answer.close(), { once: true })
+      return answer.json<T>()
+    },
+  }
+}
 
 export type InsertOutcome =
   | { readonly kind: 'stored' }
@@ -85,7 +114,7 @@ async function formatOf(file: string): Promise<Format> {
 const onlyMissing = 'WHERE Seq NOT IN (SELECT Seq FROM otel_logs WHERE BatchId = {batch:UUID})'
 
 export async function insertSegment(
-  client: ClickHouseClient,
+  client: PromptClient,
   segment: SealedSegment,
   transport: SegmentTransport,
   mode: 'all' | 'missing' = 'all',
@@ -124,7 +153,7 @@ export async function insertSegment(
  * whether ClickHouse would take anything.
  */
 export async function insertPart(
-  client: ClickHouseClient,
+  client: PromptClient,
   segment: SealedSegment,
   frames: readonly FoundFrame[],
 ): Promise<InsertOutcome> {
@@ -161,9 +190,8 @@ export async function insertPart(
 const noDataToInsert = '108'
 
 /** An INSERT answers with nothing. Text is an error that came after the status was sent. */
-async function execute(client: ClickHouseClient, insert: Parameters<ClickHouseClient['exec']>[0]): Promise<void> {
-  const { stream } = await client.exec(insert)
-  const answer = await text(stream)
+async function execute(client: PromptClient, insert: Parameters<ClickHouseClient['exec']>[0]): Promise<void> {
+  const answer = await client.exec(insert)
   if (answer !== '') throw new Error(`ClickHouse answered an insert with: ${answer.slice(0, 500)}`)
 }
 
@@ -181,8 +209,8 @@ function tokenOf({ batchId, ranges }: SealedSegment, mode: 'all' | 'missing'): s
  * Rows of the segment that are in ClickHouse.
  * The bounds on ReceivedAt (the partition key) keep the look-up to the parts of that day.
  */
-export async function storedRecords(client: ClickHouseClient, segment: SealedSegment): Promise<number> {
-  const result = await client.query({
+export async function storedRecords(client: PromptClient, segment: SealedSegment): Promise<number> {
+  const [row] = await client.rows<{ stored: string | number }>({
     query: `SELECT count() AS stored FROM otel_logs
       WHERE BatchId = {batch:UUID}
         AND ReceivedAt >= fromUnixTimestamp64Nano({first:Int64}) AND ReceivedAt <= fromUnixTimestamp64Nano({last:Int64})
@@ -193,10 +221,8 @@ export async function storedRecords(client: ClickHouseClient, segment: SealedSeg
       last: segment.lastReceivedAtNs.toString(),
       ranges: `[${segment.ranges.map(([from, to]) => `(${from},${to})`).join(',')}]`,
     },
-    format: 'JSONEachRow',
     clickhouse_settings: { max_execution_time: 60 },
   })
-  const [row] = await result.json<{ stored: string | number }>()
   return Number(row?.stored ?? 0)
 }
 

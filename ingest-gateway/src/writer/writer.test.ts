@@ -10,7 +10,7 @@ import { type Fault, startFaultProxy } from '../../../tests/support/fault-proxy.
 import { transcodeJson } from '../otlp/transcode-json.ts'
 import { scanSegment } from '../spool/segment-file.ts'
 import { openSpool, type SealedSegment, type Spool } from '../spool/spool.ts'
-import { insertSegment, type SegmentTransport, storedRecords } from './insert.ts'
+import { answeringWithin, insertSegment, type PromptClient, type SegmentTransport, storedRecords } from './insert.ts'
 import { startWriter, type Writer } from './writer.ts'
 
 let engine: TestEngine
@@ -81,6 +81,8 @@ async function bench(url: string, requestTimeoutMs = 20_000): Promise<Bench> {
   }
 }
 
+const prompt = (client: ClickHouseClient): PromptClient => answeringWithin(client, 20_000)
+
 async function nextSegment(spool: Spool): Promise<SealedSegment> {
   const segment = await spool.nextSealed()
   if (segment === undefined) throw new Error('the spool is closed')
@@ -119,15 +121,15 @@ describe.each<SegmentTransport>(['file', 'stream'])('by %s', (transport) => {
     const { spool, client, append, stored, close } = await bench(engine.url)
     await append(10)
     const segment = await nextSegment(spool)
-    expect(await insertSegment(client, segment, transport)).toEqual({ kind: 'stored' })
+    expect(await insertSegment(prompt(client), segment, transport)).toEqual({ kind: 'stored' })
     await client.command({
       query: 'ALTER TABLE otel_logs DELETE WHERE BatchId = {batch:UUID} AND Seq % 3 = 0',
       query_params: { batch: segment.batchId },
       clickhouse_settings: { mutations_sync: '2' },
     })
-    const left = await storedRecords(client, segment)
+    const left = await storedRecords(prompt(client), segment)
     expect(left).toBeLessThan(10)
-    expect(await insertSegment(client, segment, transport, 'missing')).toEqual({ kind: 'stored' })
+    expect(await insertSegment(prompt(client), segment, transport, 'missing')).toEqual({ kind: 'stored' })
     expect(await stored()).toEqual({ rows: 10, events: 10 })
     await close()
   })
@@ -136,8 +138,8 @@ describe.each<SegmentTransport>(['file', 'stream'])('by %s', (transport) => {
     const { spool, client, append, stored, close } = await bench(engine.url)
     await append(10)
     const segment = await nextSegment(spool)
-    await insertSegment(client, segment, transport)
-    await insertSegment(client, segment, transport)
+    await insertSegment(prompt(client), segment, transport)
+    await insertSegment(prompt(client), segment, transport)
     expect(await stored()).toEqual({ rows: 10, events: 10 })
     await close()
   })
@@ -146,7 +148,9 @@ describe.each<SegmentTransport>(['file', 'stream'])('by %s', (transport) => {
     const { spool, append, close } = await bench(engine.url)
     await append(1)
     const elsewhere = createAgnesClient({ url: engine.url.replace(/agnes$/, 'system') })
-    expect(await insertSegment(elsewhere, await nextSegment(spool), transport)).toMatchObject({ kind: 'refused' })
+    expect(await insertSegment(prompt(elsewhere), await nextSegment(spool), transport)).toMatchObject({
+      kind: 'refused',
+    })
     await elsewhere.close()
     await close()
   })
@@ -156,7 +160,7 @@ test('P8: a recovered segment is looked up before it is sent: what another life 
   const { directory, spool, client, append, stored, close } = await bench(engine.url)
   await append(6)
   const segment = await nextSegment(spool)
-  await insertSegment(client, segment, 'file')
+  await insertSegment(prompt(client), segment, 'file')
   // Without the token ClickHouse would take it again: the look-up alone must keep it out.
   await client.command({ query: 'ALTER TABLE otel_logs MODIFY SETTING non_replicated_deduplication_window = 0' })
   await spool.close()
@@ -233,6 +237,8 @@ describe('P10: an insert whose outcome is not known', () => {
     ['was stored and the answer lost', 'lose-answer'],
     ['hangs before the server sees it', 'hold-request'],
     ['was stored and the answer hangs', 'hold-answer'],
+    ['was stored and the headers of the answer come byte by byte', 'drip-headers'],
+    ['was stored and the body of the answer comes byte by byte', 'drip-body'],
     ['fails after the status was sent', { status: 200, code: 241, message: 'Memory limit.', withoutHeader: true }],
     ['fails behind a status of 200', { status: 200, code: 241, message: 'Memory limit. (MEMORY_LIMIT_EXCEEDED)' }],
   ]
@@ -243,7 +249,7 @@ describe('P10: an insert whose outcome is not known', () => {
       const { spool, client, append, stored, close } = await bench(proxy.url, 500)
       proxy.inject(fault, 'INSERT INTO otel_logs', 2)
       await append(5)
-      const writer = startWriter({ spool, client, transport, nowNs, firstPauseMs: 20 })
+      const writer = startWriter({ spool, client, transport, nowNs, firstPauseMs: 20, insertWithinMs: 1_000 })
       await expect.poll(() => spool.stats().backlogRecords, { timeout: 15_000 }).toBe(0)
       expect(await stored()).toEqual({ rows: 5, events: 5 })
       expect(spool.stats().quarantinedRecords).toBe(0)
@@ -251,6 +257,20 @@ describe('P10: an insert whose outcome is not known', () => {
       await proxy.stop()
     },
   )
+})
+
+test('P10: a look-up that is answered byte by byte is asked again', async () => {
+  const proxy = await startFaultProxy(engine.url)
+  const { spool, client, append, stored, close } = await bench(proxy.url)
+  proxy.inject('lose-answer', 'INSERT INTO otel_logs')
+  for (const fault of ['drip-headers', 'drip-body'] as const) proxy.inject(fault, 'SELECT count() AS stored')
+  await append(5)
+  const writer = startWriter({ spool, client, transport: 'file', nowNs, firstPauseMs: 20, insertWithinMs: 1_000 })
+  await expect.poll(() => spool.stats().backlogRecords, { timeout: 15_000 }).toBe(0)
+  expect(proxy.met()).toBe(3)
+  expect(await stored()).toEqual({ rows: 5, events: 5 })
+  await close(writer)
+  await proxy.stop()
 })
 
 test('P11: a ClickHouse that keeps failing is asked seldom, and costs little', async () => {

@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { ClickHouseClient } from '@clickhouse/client'
 import type { SealedSegment, Spool } from '../spool/spool.ts'
 import { createTenantCounter, type RecordsByTenant } from '../tenant-counter.ts'
-import { insertPart, insertSegment, type SegmentTransport, storedRecords } from './insert.ts'
+import { answeringWithin, insertPart, insertSegment, type SegmentTransport, storedRecords } from './insert.ts'
 import { separate } from './poison.ts'
 
 export interface WriterOptions {
@@ -19,6 +19,8 @@ export interface WriterOptions {
   readonly nowNs: () => bigint
   /** The first pause after a failure, milliseconds; each is twice as long as the one before, up to half a minute. */
   readonly firstPauseMs?: number
+  /** An insert that has not ended by then is uncertain, milliseconds; ten minutes unless told. */
+  readonly insertWithinMs?: number
 }
 
 export interface Writer {
@@ -59,7 +61,8 @@ const maxRangesLookedUp = 50
 const maxLags = 10_000
 
 export function startWriter(options: WriterOptions): Writer {
-  const { spool, client, transport, log = () => {}, nowNs, firstPauseMs = 200 } = options
+  const { spool, transport, log = () => {}, nowNs, firstPauseMs = 200, insertWithinMs = 600_000 } = options
+  const client = answeringWithin(options.client, insertWithinMs)
   const stopping = new AbortController()
   const stored = createTenantCounter()
   /** Why an inserter's last attempt failed; one that waits or succeeds has no entry. */
