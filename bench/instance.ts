@@ -23,6 +23,7 @@ export function environment(dataDir: string): NodeJS.ProcessEnv {
 }
 
 export interface Instance {
+  readonly dataDir: string
   readonly otlpUrl: string
   readonly clickhouseUrl: string
   readonly client: ClickHouseClient
@@ -31,15 +32,17 @@ export interface Instance {
   stop(): Promise<void>
 }
 
-export async function startInstance(): Promise<Instance> {
+/** @param gatewayEnv beside what every process gets */
+export async function startInstance(gatewayEnv: NodeJS.ProcessEnv = {}): Promise<Instance> {
   const dataDir = mkdtempSync(path.join(tmpdir(), 'agnes-bench-'))
   const env = environment(dataDir)
   const engine = await start('engine', env)
   const clickhouse = new URL(engine.url)
   const client = createAgnesClient({ url: engine.url, requestTimeoutMs: 120_000 })
   await migrate(client)
-  const gateway = await start('gateway', { ...env, AGNES_CLICKHOUSE_PORT: clickhouse.port })
+  const gateway = await start('gateway', { ...env, ...gatewayEnv, AGNES_CLICKHOUSE_PORT: clickhouse.port })
   return {
+    dataDir,
     otlpUrl: gateway.url,
     clickhouseUrl: engine.url,
     client,
@@ -48,7 +51,7 @@ export async function startInstance(): Promise<Instance> {
     async stop() {
       await client.close()
       for (const { child } of [gateway, engine]) {
-        if (child.exitCode !== null) continue
+        if (child.exitCode !== null || child.signalCode !== null) continue
         child.kill('SIGTERM')
         await once(child, 'exit')
       }

@@ -1,8 +1,9 @@
-/** `npm run bench [transcode|gateway|ingest|query|inbox|dashboards|scan|sessions|report|up …]`: all of them without arguments. */
+/** `npm run bench [transcode|gateway|neighbours|ingest|query|inbox|dashboards|scan|sessions|report|up …]`: all of them without arguments. */
 import { benchDashboards } from './dashboards.ts'
 import { benchGateway } from './gateway.ts'
 import { benchInbox } from './inbox.ts'
 import { benchIngest } from './ingest.ts'
+import { benchNeighbours } from './neighbours.ts'
 import { benchQuery } from './query.ts'
 import { benchReportCommand } from './report-command.ts'
 import { benchScan } from './scan.ts'
@@ -13,6 +14,7 @@ import { benchUp } from './up.ts'
 const benches: Readonly<Record<string, () => void | Promise<void>>> = {
   transcode: benchTranscode,
   gateway: benchGateway,
+  neighbours: benchNeighbours,
   ingest: benchIngest,
   query: benchQuery,
   scan: benchScan,

@@ -81,7 +81,7 @@ function feed(reader: TurnReader, transcript: Buffer): void {
 }
 
 /** About 700 kB: the median of real sessions. */
-function session(seed: number): Buffer {
+export function session(seed: number): Buffer {
   const lines: object[] = []
   let n = 0
   const id = (prefix: string): string =>

@@ -1,3 +1,4 @@
+import { constants, setPriority } from 'node:os'
 import type { Command } from 'commander'
 import { gatewayHeaders } from '../admin-key.ts'
 import { gatewayAgent } from '../gateway-client.ts'
@@ -23,6 +24,8 @@ Examples:
     .action(() =>
       runService('processors', async (config, log) => {
         const { startProcessors } = await import('@agnes/processors')
+        // Nobody waits for them, and senders wait for the gateway beside them.
+        setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
         const { clickhouseUrl, otlpUrl } = findInstance(config)
         const agent = gatewayAgent(config)
         const { stop } = startProcessors({
