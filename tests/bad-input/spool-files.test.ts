@@ -14,7 +14,6 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { migrate } from '@agnes/clickhouse'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { startGateway } from '../../ingest-gateway/src/gateway.ts'
 import { startTestEngine, type TestEngine } from '../support/engine.ts'
@@ -26,7 +25,6 @@ let dataDir: string
 let scope: string
 beforeAll(async () => {
   engine = await startTestEngine()
-  await migrate(engine.client)
 })
 afterAll(() => engine.stop())
 beforeEach(() => {

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { type ClickHouseClient, createAgnesClient, migrate } from '@agnes/clickhouse'
+import { type ClickHouseClient, createAgnesClient } from '@agnes/clickhouse'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startTestEngine, type TestEngine } from '../../../tests/support/engine.ts'
 import { type Fault, startFaultProxy } from '../../../tests/support/fault-proxy.ts'
@@ -18,7 +18,6 @@ let root: string
 
 beforeAll(async () => {
   engine = await startTestEngine()
-  await migrate(engine.client)
   root = mkdtempSync(path.join(tmpdir(), 'agnes-writer-'))
 })
 afterAll(async () => {
