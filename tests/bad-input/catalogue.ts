@@ -145,7 +145,7 @@ export const elsewhere: Readonly<Record<number, readonly Elsewhere[]>> = {
   ],
 
   // E: ClickHouse
-  100: [at(writer, '%s: stored once', 'was stored and the answer lost', 'was stored and the answer hangs')],
+  100: [at(writer, 'was stored and the answer lost', 'was stored and the answer hangs')],
   101: [at(writer, 'fails behind a status of 200', 'fails after the status was sent')],
   102: [
     at(
