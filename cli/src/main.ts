@@ -1,43 +1,11 @@
 #!/usr/bin/env node
-/** The `agnes` command: finds the command, runs it, says errors in one line. */
-import { exitCodes, UserError } from '@agnes/config'
-import { CommanderError } from 'commander'
+/** The `agnes` command: a process around what was typed. */
+import { fail, invoke } from './invoke.ts'
 import { endQuietlyWithoutReader } from './output/streams.ts'
-import { harmless } from './output/text.ts'
-import { createProgram } from './program.ts'
 
 // For the sender this shell is set up for: our own events would take on its key, and its tenant.
 for (const name of ['OTEL_EXPORTER_OTLP_HEADERS', 'OTEL_EXPORTER_OTLP_LOGS_HEADERS']) delete process.env[name]
 
 endQuietlyWithoutReader()
 process.on('uncaughtException', (error) => process.exit(fail(error)))
-process.exitCode = await main(process.argv.slice(2))
-
-async function main(args: readonly string[]): Promise<number> {
-  const program = createProgram()
-  if (args.length === 0) {
-    program.outputHelp()
-    return exitCodes.done
-  }
-  try {
-    await program.parseAsync(args, { from: 'user' })
-    return Number(process.exitCode ?? exitCodes.done)
-  } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage
-    return fail(error)
-  }
-}
-
-function fail(error: unknown): number {
-  // A message may quote what came from anybody.
-  if (error instanceof UserError) {
-    process.stderr.write(`agnes: ${harmless(error.message)}\n`)
-    if (error.hint !== undefined) process.stderr.write(`  hint: ${harmless(error.hint)}\n`)
-    return error.exitCode
-  }
-  const message = error instanceof Error ? error.message : String(error)
-  process.stderr.write(
-    `agnes: ${harmless(message.split('\n', 1)[0] ?? '')}\n  hint: this looks like a bug of ours: please report it\n`,
-  )
-  return exitCodes.failure
-}
+process.exitCode = await invoke(process.argv.slice(2))

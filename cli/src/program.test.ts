@@ -1,10 +1,14 @@
-/** `agnes` as it is installed: the built command in a process of its own, and its help from the command tree. */
-import { execFile } from 'node:child_process'
+/**
+ * `agnes` as it is typed: what it says, with which exit code, and its help from the command tree. One of each kind is the
+ * built command in a process of its own.
+ */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Command } from 'commander'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Ran, run } from '../../tests/support/agnes.ts'
+import { invokeHere } from '../../tests/support/invoke.ts'
 import { freePort } from '../../tests/support/processes.ts'
 import { createProgram, usageError } from './program.ts'
 
@@ -38,7 +42,7 @@ describe('help', () => {
   )
 
   test('agnes alone shows the commands and where to begin', async () => {
-    const { code, stdout } = await agnes([])
+    const { code, stdout } = await agnesProcess([])
     expect(code).toBe(0)
     for (const command of program.commands) expect(stdout).toContain(`  ${command.name()} `)
     expect(stdout).toMatch(/Examples:\n {2}agnes up /)
@@ -53,7 +57,7 @@ describe('help', () => {
 
 test('agnes --version says the version of the package', async () => {
   const { version } = JSON.parse(readFileSync(path.resolve(main, '../../package.json'), 'utf8'))
-  expect(await agnes(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
+  expect(await agnesProcess(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
 })
 
 describe('a mistake in what was typed ends with exit code 2, one line and a hint', () => {
@@ -85,6 +89,15 @@ describe('a mistake in what was typed ends with exit code 2, one line and a hint
     expect(said.hint).toMatch(hint)
   })
 
+  test('the built command in its process does the same', async () => {
+    const { code, stdout, stderr } = await agnesProcess(['activity', '--jsn'])
+    expect({ code, stdout, stderr }).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: "agnes: unknown option '--jsn'\n  hint: did you mean --json?\n",
+    })
+  })
+
   test('an empty query', async () => {
     const { code, said } = await agnesFails(['sql', ' ; '])
     expect(code).toBe(2)
@@ -99,18 +112,24 @@ describe('a mistake in what was typed ends with exit code 2, one line and a hint
 })
 
 describe('with nothing running', () => {
-  test.each(['sql SELECT', 'health', 'health --json', 'activity', 'migrate', 'keys list'])(
-    'agnes %s cannot reach ClickHouse: exit code 1, and the way out',
-    async (line) => {
-      const { code, stdout, said } = await agnesFails(line.split(' '), nowhere)
-      expect(code).toBe(1)
-      expect(stdout).toBe('')
-      expect(said).toEqual({
-        message: `cannot reach ClickHouse at http://127.0.0.1:${nowhere.AGNES_CLICKHOUSE_PORT}`,
-        hint: 'is "agnes up" running? "agnes doctor" says more',
-      })
-    },
-  )
+  // The last one serves whoever started it, so it is the built command.
+  test.each([
+    ['sql SELECT', agnes],
+    ['health', agnes],
+    ['health --json', agnes],
+    ['activity', agnes],
+    ['keys list', agnes],
+    ['health', agnesProcess],
+    ['migrate', agnesProcess],
+  ] as const)('agnes %s cannot reach ClickHouse: exit code 1, and the way out (%o)', async (line, by) => {
+    const { code, stdout, said } = inOurForm(await by(line.split(' '), nowhere))
+    expect(code).toBe(1)
+    expect(stdout).toBe('')
+    expect(said).toEqual({
+      message: `cannot reach ClickHouse at http://127.0.0.1:${nowhere.AGNES_CLICKHOUSE_PORT}`,
+      hint: 'is "agnes up" running? "agnes doctor" says more',
+    })
+  })
 
   test('agnes demo has no gateway to send to', async () => {
     const { code, said } = await agnesFails(['demo'], nowhere)
@@ -144,34 +163,33 @@ test("the parser's own errors take our form, with its suggestion as the hint", (
   )
 })
 
-interface Outcome {
-  readonly code: number
-  readonly stdout: string
-  readonly stderr: string
+// The working directory has no .env.
+const environment = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => ({
+  AGNES_DATA_DIR: path.join(directory, 'data'),
+  ...env,
+})
+
+/** Whatever it is asked, it shows nobody a stack trace. */
+function withoutTrace(ran: Ran): Ran {
+  expect(ran.stdout + ran.stderr).not.toMatch(/^\s+at .+:\d+|node:internal|bug of ours/m)
+  return ran
 }
 
-/** Runs the built command; whatever it is asked, it shows nobody a stack trace. */
-async function agnes(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
-  const outcome = await new Promise<Outcome>((resolve, reject) => {
-    const child = execFile(
-      process.execPath,
-      [main, ...args],
-      // The working directory has no .env.
-      { cwd: directory, env: { PATH: process.env.PATH, AGNES_DATA_DIR: path.join(directory, 'data'), ...env } },
-      (error, stdout, stderr) => {
-        if (error !== null && typeof error.code !== 'number') reject(error)
-        else resolve({ code: Number(error?.code ?? 0), stdout, stderr })
-      },
-    )
-    child.stdin?.end()
-  })
-  expect(outcome.stdout + outcome.stderr).not.toMatch(/^\s+at .+:\d+|node:internal|bug of ours/m)
-  return outcome
+async function agnes(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> {
+  return withoutTrace(await invokeHere(args, { cwd: directory, env: environment(env) }))
 }
 
-/** For a command that fails in our form: `agnes: …`, a hint, and nothing else on standard error. */
+/** The built command. */
+async function agnesProcess(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> {
+  return withoutTrace(await run(process.execPath, [main, ...args], environment(env), { cwd: directory, input: '' }))
+}
+
 async function agnesFails(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-  const { code, stdout, stderr } = await agnes(args, env)
+  return inOurForm(await agnes(args, env))
+}
+
+/** Of a command that failed in our form: `agnes: …`, a hint, and nothing else on standard error. */
+function inOurForm({ code, stdout, stderr }: Ran) {
   const { message = '', hint = '' } = /^agnes: (?<message>.+)\n {2}hint: (?<hint>.+)\n$/.exec(stderr)?.groups ?? {}
   if (message === '') throw new Error(`not in our form: ${JSON.stringify(stderr)}`)
   return { code, stdout, said: { message, hint } }

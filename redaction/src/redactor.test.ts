@@ -193,23 +193,24 @@ test('P29 valid JSON stays valid JSON, with the same names', () => {
       fc.dictionary(name, nastyString, { maxKeys: 2 }).map((inner) => JSON.stringify(inner)),
     ),
   }))
-  /** Names, and what holds what; a redacted value holds nothing more. */
-  const shape = (before: unknown, after: unknown): void => {
-    if (typeof after === 'string') return
-    if (typeof before !== 'object' || before === null) {
-      expect(after).toEqual(before)
-      return
-    }
-    expect(Array.isArray(after)).toBe(Array.isArray(before))
-    expect(Object.keys(after as object)).toEqual(Object.keys(before))
-    for (const [key, item] of Object.entries(before)) shape(item, (after as Record<string, unknown>)[key])
+  /** The same names, and what holds what; a redacted value holds nothing more. Plain comparisons: `expect` takes longer than all else. */
+  const sameShape = (before: unknown, after: unknown): boolean => {
+    if (typeof after === 'string') return true
+    if (typeof before !== 'object' || before === null) return after === before
+    if (typeof after !== 'object' || after === null || Array.isArray(after) !== Array.isArray(before)) return false
+    const [names, namesAfter] = [Object.keys(before), Object.keys(after)]
+    return (
+      names.length === namesAfter.length &&
+      names.every((name, i) => name === namesAfter[i]) &&
+      Object.entries(before).every(([key, item]) => sameShape(item, (after as Record<string, unknown>)[key]))
+    )
   }
   fc.assert(
     fc.property(fc.dictionary(name, value, { maxKeys: 4 }), fc.constantFrom(undefined, 1), (json, indent) => {
       const text = JSON.stringify(json, null, indent)
-      shape(JSON.parse(text), JSON.parse(start().text(text, 'body')))
+      expect(sameShape(JSON.parse(text), JSON.parse(start().text(text, 'body')))).toBe(true)
     }),
-    { numRuns: 1_000 },
+    { numRuns: 500 },
   )
 })
 
@@ -267,7 +268,7 @@ test('P29 what was redacted once is not changed by being redacted again', () => 
       const once = start().text(text, 'body')
       expect(start().text(once, 'body')).toBe(once)
     }),
-    { numRuns: 2_000 },
+    { numRuns: 1_000 },
   )
 })
 

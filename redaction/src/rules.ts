@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { UserError } from '@agnes/config'
-import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { z } from 'zod'
 import { builtinKeyRules, type KeyRule, needlesOf } from './key-rules.ts'
 import { createNeedleScan, type NeedleScan, shortestNeedle } from './needles.ts'
@@ -96,6 +95,8 @@ const builtinIds = [
 export async function loadRules(file: string | undefined): Promise<RuleSet> {
   if (file === undefined) return compileRules({})
   const where = `AGNES_REDACTION_RULES=${file}`
+  // Without a rules file, which is the rule, starting need not wait for a parser.
+  const { parse: parseYaml, YAMLParseError } = await import('yaml')
   let content: unknown
   try {
     const bytes = readFileSync(file)

@@ -8,6 +8,7 @@ import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Ran, repository } from '../support/agnes.ts'
 import { secret } from '../support/invariants.ts'
+import { invokeHere } from '../support/invoke.ts'
 import { freePort } from '../support/processes.ts'
 
 const main = path.join(repository, 'cli/dist/main.js')
@@ -27,8 +28,19 @@ interface Circumstances {
   readonly closed?: boolean
 }
 
-/** Runs the built command with nothing in its environment but what is told. It shows nobody a stack. */
-async function agnes(
+/** It shows nobody a stack, and nobody a secret. */
+function discreet(ran: Ran): Ran {
+  expect(ran.stdout + ran.stderr).not.toMatch(/^\s+at .+:\d+|node:internal|bug of ours|canary/m)
+  return ran
+}
+
+/** What the command does, with nothing in its environment but what is told. */
+async function agnes(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> {
+  return discreet(await invokeHere(args, { cwd: directory, env: { ...nowhere, ...env } }))
+}
+
+/** Runs the built command. */
+async function agnesProcess(
   args: readonly string[],
   { env = {}, input = '', closed = false }: Circumstances = {},
 ): Promise<Ran> {
@@ -43,8 +55,7 @@ async function agnes(
   child.stdin.on('error', () => {})
   child.stdin.end(input)
   const [code] = (await once(child, 'close')) as [number | null]
-  expect(ran.stdout + ran.stderr).not.toMatch(/^\s+at .+:\d+|node:internal|bug of ours|canary/m)
-  return { code, ...ran }
+  return discreet({ code, ...ran })
 }
 
 describe('#126 arguments and surroundings', () => {
@@ -64,15 +75,15 @@ describe('#126 arguments and surroundings', () => {
   })
 
   test('nothing but -- shows the help', async () => {
-    expect(await agnes(['--'])).toEqual({ code: 2, stdout: '', stderr: expect.stringMatching(/^Usage: agnes/) })
+    expect(await agnesProcess(['--'])).toEqual({ code: 2, stdout: '', stderr: expect.stringMatching(/^Usage: agnes/) })
   })
 
   test('a query on standard input, without a terminal', async () => {
-    expect(await agnes(['sql'], { input: ' ;\n' })).toMatchObject({
+    expect(await agnesProcess(['sql'], { input: ' ;\n' })).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('no query'),
     })
-    expect(await agnes(['sql'], { input: 'SELECT 1' })).toMatchObject({
+    expect(await agnesProcess(['sql'], { input: 'SELECT 1' })).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('cannot reach'),
     })
@@ -80,19 +91,25 @@ describe('#126 arguments and surroundings', () => {
 
   test('nobody reads the output: it ends quietly', async () => {
     for (const args of [['--help'], ['completion', 'bash']]) {
-      expect(await agnes(args, { closed: true })).toEqual({ code: 0, stdout: '', stderr: '' })
+      expect(await agnesProcess(args, { closed: true })).toEqual({ code: 0, stdout: '', stderr: '' })
     }
   })
 
   test.each<[string, NodeJS.ProcessEnv]>([
     ['no HOME, no PATH', {}],
-    ['a HOME that is not there', { HOME: '/nonexistent' }],
-    ['the locale C', { LC_ALL: 'C', LANG: 'C' }],
-    ['NODE_OPTIONS of somebody else', { NODE_OPTIONS: '--max-old-space-size=256 --trace-warnings' }],
-    ['no colours', { NO_COLOR: '1' }],
-    ['a dumb terminal', { TERM: 'dumb' }],
-  ])('%s changes nothing', async (_, env) => {
-    const { code, stderr } = await agnes(['health'], { env })
+    [
+      'a HOME that is not there, the locale C, NODE_OPTIONS of somebody else, a dumb terminal without colours',
+      {
+        HOME: '/nonexistent',
+        LC_ALL: 'C',
+        LANG: 'C',
+        NODE_OPTIONS: '--max-old-space-size=256 --trace-warnings',
+        NO_COLOR: '1',
+        TERM: 'dumb',
+      },
+    ],
+  ])('%s: changes nothing', async (_, env) => {
+    const { code, stderr } = await agnesProcess(['health'], { env })
     expect(code).toBe(1)
     expect(stderr).toMatch(/^agnes: cannot reach ClickHouse at .*\n {2}hint: .*\n$/)
   })
@@ -119,9 +136,15 @@ describe('#127 configuration', () => {
     ['a URL of another kind', { CLICKHOUSE_URL: `file:///${secret}` }, /^agnes: CLICKHOUSE_URL .*must look like/],
     ['a key file and no certificate', { AGNES_TLS_KEY_FILE: 'key.pem' }, /^agnes: AGNES_TLS_KEY_FILE is set, but/],
   ])('%s is refused with exit code 2, by name', async (_, env, says) => {
-    const { code, stdout, stderr } = await agnes(['gateway'], { env })
+    const { code, stdout, stderr } = await agnes(['health'], env)
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toMatch(says)
+  })
+
+  test('by a service as by any other command', async () => {
+    const { code, stdout, stderr } = await agnesProcess(['gateway'], { env: { AGNES_OTLP_PORT: '1.5' } })
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(/^agnes: AGNES_OTLP_PORT \(from environment\): must be a/)
   })
 
   test.each<[string, string | Buffer]>([
@@ -145,7 +168,7 @@ describe('#127 configuration', () => {
     for (const variable of ['AGNES_OTLP_PORT', 'AGNES_OTLP_GRPC_PORT']) {
       const free = { AGNES_OTLP_PORT: '0', AGNES_OTLP_GRPC_PORT: '0' }
       const env = { ...free, [variable]: String(port), AGNES_DATA_DIR: path.join(directory, 'data') }
-      const { code, stderr } = await agnes(['gateway'], { env })
+      const { code, stderr } = await agnesProcess(['gateway'], { env })
       expect(code).toBe(1)
       expect(stderr).toMatch(new RegExp(`^agnes: port ${port} on 127\\.0\\.0\\.1 is taken.*\\n.*set ${variable}`, 'm'))
     }
@@ -156,7 +179,7 @@ describe('#127 configuration', () => {
     const file = path.join(directory, 'a-file')
     writeFileSync(file, '')
     for (const AGNES_DATA_DIR of [file, path.join(file, 'below')]) {
-      const { code, stderr } = await agnes(['gateway'], { env: { AGNES_DATA_DIR } })
+      const { code, stderr } = await agnesProcess(['gateway'], { env: { AGNES_DATA_DIR } })
       expect(code).toBe(1)
       expect(stderr).toMatch(/^agnes: cannot create .*a-file.*\n {2}hint: .*AGNES_DATA_DIR/)
     }

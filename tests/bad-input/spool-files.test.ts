@@ -14,7 +14,6 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { migrate } from '@agnes/clickhouse'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { startGateway } from '../../ingest-gateway/src/gateway.ts'
 import { startTestEngine, type TestEngine } from '../support/engine.ts'
@@ -26,7 +25,6 @@ let dataDir: string
 let scope: string
 beforeAll(async () => {
   engine = await startTestEngine()
-  await migrate(engine.client)
 })
 afterAll(() => engine.stop())
 beforeEach(() => {
@@ -89,20 +87,32 @@ async function next(): Promise<{ stored: string[]; logged: string[] }> {
 }
 
 describe('#111 what is no segment of ours', () => {
-  test.each<[string, () => void]>([
-    ['an empty segment', () => writeFileSync(spoolFile('seg-0000000000000900.rowbinary'), '')],
-    ['a segment of zeros', () => writeFileSync(spoolFile('seg-0000000000000900.rowbinary'), Buffer.alloc(10_000))],
-    ['a segment of words', () => writeFileSync(spoolFile('seg-0000000000000900.rowbinary'), 'hello '.repeat(1_000))],
-    ['half a header', () => writeFileSync(spoolFile('seg-0000000000000900.rowbinary'), firstBytes(30))],
-    ['a foreign file', () => writeFileSync(spoolFile('notes.txt'), 'hello')],
-    ['a name that is nearly one of ours', () => copyFileSync(someSegment(), spoolFile('seg-1.rowbinary.bak'))],
-    ['a directory', () => mkdirSync(spoolFile('lost+found'))],
-    ['a link to nowhere', () => symlinkSync('/nonexistent', spoolFile('link'))],
-    ['a pipe', () => execFileSync('mkfifo', [spoolFile('pipe')])],
-    ['a mode that lets everyone in', () => chmodSync(path.join(dataDir, 'spool'), 0o777)],
+  const numbered = (number: number): string => spoolFile(`seg-${String(number).padStart(16, '0')}.rowbinary`)
+
+  test.each<[string, readonly (() => void)[]]>([
+    [
+      'segments of nothing, of zeros, of words, with half a header',
+      [
+        () => writeFileSync(numbered(900), ''),
+        () => writeFileSync(numbered(901), Buffer.alloc(10_000)),
+        () => writeFileSync(numbered(902), 'hello '.repeat(1_000)),
+        () => writeFileSync(numbered(903), firstBytes(30)),
+      ],
+    ],
+    [
+      'a foreign file, a name that is nearly one of ours, a directory, a link to nowhere, a pipe, a mode that lets everyone in',
+      [
+        () => writeFileSync(spoolFile('notes.txt'), 'hello'),
+        () => copyFileSync(someSegment(), spoolFile('seg-1.rowbinary.bak')),
+        () => mkdirSync(spoolFile('lost+found')),
+        () => symlinkSync('/nonexistent', spoolFile('link')),
+        () => execFileSync('mkfifo', [spoolFile('pipe')]),
+        () => chmodSync(path.join(dataDir, 'spool'), 0o777),
+      ],
+    ],
   ])('%s: the gateway starts, and stores what was acknowledged once', async (_, leave) => {
     await leaveTwo()
-    leave()
+    for (const one of leave) one()
     const { stored, logged } = await next()
     expect(stored).toEqual(['first', 'second', 'third'])
     expect(logged.filter((line) => /^\s+at /m.test(line))).toEqual([])

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Bench, startBench } from '../support/bench.ts'
 import { answersOnRecord, crashAt, noStrace, onRecord } from '../support/faults.ts'
 
@@ -11,19 +11,19 @@ if (noStrace !== undefined) test.skip(`P1 P2 by system call: ${noStrace}`, () =>
 describe.skipIf(noStrace !== undefined)('by system call', () => {
   let bench: Bench
   let traces: string
-  beforeEach(async () => {
+  let trace: string
+  /** Its first gateway is on record, for the first test; the second one starts its own. */
+  beforeAll(async () => {
     traces = mkdtempSync(path.join(tmpdir(), 'agnes-traces-'))
-    bench = await startBench()
+    trace = path.join(traces, 'trace')
+    bench = await startBench(onRecord(trace))
   })
-  afterEach(async () => {
+  afterAll(async () => {
     await bench.remove()
     rmSync(traces, { recursive: true })
   })
 
   test('P1: every 200 goes out after the fdatasync of what it acknowledges', async () => {
-    const trace = path.join(traces, 'trace')
-    await bench.gateway.stop()
-    await bench.startGateway(onRecord(trace))
     const client = bench.startClient('traced')
     await expect.poll(() => client.acknowledged.size, { timeout: 20_000 }).toBeGreaterThan(500)
     const books = await bench.closeBooks()

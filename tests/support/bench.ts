@@ -15,8 +15,8 @@ export interface Bench {
   engine: Service
   startGateway(options?: ServiceOptions): Promise<void>
   startEngine(): Promise<void>
-  /** Sends until the books are closed. */
-  startClient(name: string): LedgerClient
+  /** Sends until the books are closed. @param pauseMs after each answer; none unless told: as fast as it can */
+  startClient(name: string, pauseMs?: number): LedgerClient
   /** Stops the clients, waits until nothing waits any more, and compares. */
   closeBooks(options?: { readonly withinMs?: number }): Promise<Books>
   remove(): Promise<void>
@@ -58,8 +58,8 @@ export async function startBench(options: ServiceOptions = {}): Promise<Bench> {
     async startEngine() {
       bench.engine = await startService('engine', env)
     },
-    startClient(name) {
-      const started = startLedgerClient({ url: bench.gateway.url, name, recordsARequest: 20 })
+    startClient(name, pauseMs = 0) {
+      const started = startLedgerClient({ url: bench.gateway.url, name, recordsARequest: 20, pauseMs })
       clients.push(started)
       return started
     },

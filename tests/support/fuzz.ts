@@ -32,7 +32,7 @@ const progressEvery = 1_000
 const patienceMs = 20_000
 
 export async function fuzz({ port, requests, seed, onProgress }: FuzzOptions): Promise<FuzzReport> {
-  const nextRequest = requestMaker(seed)
+  const nextRequest = requestMaker(seed, requests)
   const statuses: Record<string, number> = {}
   const wrong: string[] = []
   let sent = 0
@@ -88,10 +88,10 @@ interface Template {
   readonly json: string
 }
 
-const templates = 400
-
-function corpusOf(seed: number): Template[] {
-  return fc.sample(exportLogsRequest, { seed, numRuns: templates }).map((request) => ({
+/** A template serves about ten requests; hundreds are as good as thousands. */
+function corpusOf(seed: number, requests: number): Template[] {
+  const numRuns = Math.min(400, Math.ceil(requests / 10))
+  return fc.sample(exportLogsRequest, { seed, numRuns }).map((request) => ({
     fields: requestFields(request),
     protobuf: encodeExportLogsRequest(request),
     json: encodeJson(request, plainStyle).toString(),
@@ -99,15 +99,15 @@ function corpusOf(seed: number): Template[] {
 }
 
 /** @returns makes one bad body after the other */
-export function badProtobufMaker(seed: number): () => Uint8Array {
+export function badProtobufMaker(seed: number, requests: number): () => Uint8Array {
   const roll = dice(seed)
-  const corpus = corpusOf(seed)
+  const corpus = corpusOf(seed, requests)
   return () => badProtobuf(pick(corpus, roll), pick(corpus, roll), roll)
 }
 
-function requestMaker(seed: number): () => Fuzzed {
+function requestMaker(seed: number, requests: number): () => Fuzzed {
   const roll = dice(seed)
-  const corpus = corpusOf(seed)
+  const corpus = corpusOf(seed, requests)
   return () => {
     const isJson = roll(2) === 0
     const body = (isJson ? badJson : badProtobuf)(pick(corpus, roll), pick(corpus, roll), roll)

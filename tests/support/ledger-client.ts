@@ -18,12 +18,14 @@ export interface LedgerOptions {
   /** Distinguishes the ids of several clients. */
   readonly name: string
   readonly recordsARequest: number
+  /** Milliseconds between an answer and the next request; none unless told. */
+  readonly pauseMs?: number
 }
 
 const retryPauseMs = 50
 
 /** Sends until it is stopped; request after request, each until it is acknowledged. */
-export function startLedgerClient({ url, name, recordsARequest }: LedgerOptions): LedgerClient {
+export function startLedgerClient({ url, name, recordsARequest, pauseMs = 0 }: LedgerOptions): LedgerClient {
   const issued = new Set<string>()
   const acknowledged = new Set<string>()
   let stopped = false
@@ -39,6 +41,7 @@ export function startLedgerClient({ url, name, recordsARequest }: LedgerOptions)
         await pause(retryPauseMs)
       }
       for (const id of ids) acknowledged.add(id)
+      if (pauseMs > 0) await pause(pauseMs)
     }
   }
   const done = run()

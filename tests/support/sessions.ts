@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { fetchSessionFiles, migrate, readSessionLines } from '@agnes/clickhouse'
+import { fetchSessionFiles, readSessionLines } from '@agnes/clickhouse'
 import { type Gateway, type GatewayOptions, startGateway } from '../../ingest-gateway/src/gateway.ts'
 import { startTestEngine, type TestEngine } from './engine.ts'
 
@@ -29,7 +29,6 @@ export interface SessionStand {
 
 export async function startSessionStand(): Promise<SessionStand> {
   const engine = await startTestEngine()
-  await migrate(engine.client)
   const ends: (() => Promise<void>)[] = []
 
   async function gateway({ config, clickhouseUrl = engine.url, ...options }: SessionGatewayOptions = {}) {
@@ -66,12 +65,13 @@ export async function startSessionStand(): Promise<SessionStand> {
       query_params: key,
       format: 'JSONEachRow',
     })
+    const files = await fetchSessionFiles(engine.client, key)
     const contents: Record<string, string> = {}
     for (const { version } of await listed.json<{ version: string }>()) {
       const chunks: Buffer[] = []
       for await (const chunk of readSessionLines(engine.client, { ...key, version })) chunks.push(chunk)
       contents[version] = Buffer.concat(chunks).toString()
-      const [row] = (await fetchSessionFiles(engine.client, key)).filter((file) => file.version === version)
+      const row = files.find((one) => one.version === version)
       if (row?.lines !== contents[version].split('\n').length - 1) throw new Error(`${version} has another line count`)
     }
     return contents

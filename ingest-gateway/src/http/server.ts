@@ -235,6 +235,8 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     keepAliveTimeout: 65_000,
     maxHeaderSize: maxHeaderBytes,
     requireHostHeader: false,
+    // One read of the socket fills it. With the 64 KiB of Node.js 22 a second one would follow, of a body nobody takes.
+    highWaterMark: 16 * 1024,
   }
   const tlsServer =
     tls === undefined
