@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { fetchSessionFiles, migrate, readSessionLines } from '@agnes/clickhouse'
+import { fetchSessionFiles, readSessionLines } from '@agnes/clickhouse'
 import { type Gateway, type GatewayOptions, startGateway } from '../../ingest-gateway/src/gateway.ts'
 import { startTestEngine, type TestEngine } from './engine.ts'
 
@@ -29,7 +29,6 @@ export interface SessionStand {
 
 export async function startSessionStand(): Promise<SessionStand> {
   const engine = await startTestEngine()
-  await migrate(engine.client)
   const ends: (() => Promise<void>)[] = []
 
   async function gateway({ config, clickhouseUrl = engine.url, ...options }: SessionGatewayOptions = {}) {
