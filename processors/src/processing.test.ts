@@ -32,9 +32,9 @@ async function rows<T = Record<string, unknown>>(query: string, tenant: string):
   return result.json<T>()
 }
 
-async function processAll(): Promise<Record<string, { done: number; failed: number }>> {
+async function processAll(some = processors): Promise<Record<string, { done: number; failed: number }>> {
   const totals: Record<string, { done: number; failed: number }> = {}
-  for (const processor of processors) {
+  for (const processor of some) {
     totals[processor.name] = await runDue(processor, {
       client,
       clock: realClock,
@@ -71,6 +71,11 @@ test('a session becomes turns, a summary and findings, grows, and is opened agai
       tenant,
     ),
   ).toEqual([{ session_file: 's-1', turns: 0, is_processed: false, started_at: null }])
+  // What builds on its turns waits for them.
+  expect(await processAll(processors.filter(({ after }) => after !== undefined))).toEqual({
+    failure_scan: nothing,
+    usage: nothing,
+  })
   await processAll()
   expect(await findings()).toEqual([])
   await storeSession(client, { tenant, file: 's-1', lines: whole, fromLine: 3 })
