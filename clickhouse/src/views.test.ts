@@ -4,13 +4,11 @@ import { catalogue, effectiveClientKind, resultClass } from '@agnes/events'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startTestEngine, type TestEngine } from '../../tests/support/engine.ts'
 import { insertEvents, type TestEvent } from '../../tests/support/events.ts'
-import { migrate } from './migrate/migrate.ts'
 
 let engine: TestEngine
 
 beforeAll(async () => {
   engine = await startTestEngine()
-  await migrate(engine.client)
 })
 afterAll(() => engine.stop())
 

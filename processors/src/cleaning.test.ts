@@ -1,6 +1,6 @@
 /** Turns of older versions: gone when newer ones count, and nothing else. */
 import { randomUUID } from 'node:crypto'
-import { type ClickHouseClient, migrate } from '@agnes/clickhouse'
+import type { ClickHouseClient } from '@agnes/clickhouse'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { startTestEngine, type TestEngine } from '../../tests/support/engine.ts'
 import { storeSession, transcript } from '../../tests/support/stored-sessions.ts'
@@ -17,7 +17,6 @@ let client: ClickHouseClient
 beforeAll(async () => {
   engine = await startTestEngine()
   client = engine.client
-  await migrate(client)
 })
 afterAll(() => engine.stop())
 

@@ -1,6 +1,6 @@
 /** What is stored of gaps is what the rules say, whatever came in when. The rules have tests of their own. */
 import { randomUUID } from 'node:crypto'
-import { type ClickHouseClient, fetchSessionGaps, migrate } from '@agnes/clickhouse'
+import { type ClickHouseClient, fetchSessionGaps } from '@agnes/clickhouse'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { startTestEngine, type TestEngine } from '../../tests/support/engine.ts'
 import { insertEvents, type TestEvent } from '../../tests/support/events.ts'
@@ -17,7 +17,6 @@ let client: ClickHouseClient
 beforeAll(async () => {
   engine = await startTestEngine()
   client = engine.client
-  await migrate(client)
 })
 afterAll(() => engine.stop())
 

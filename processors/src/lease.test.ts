@@ -1,6 +1,6 @@
 /** One holder at a time, whoever dies, sleeps, races or sets a clock (P34). Time is the test's; the database is real. */
 import { randomUUID } from 'node:crypto'
-import { type ClickHouseClient, migrate } from '@agnes/clickhouse'
+import type { ClickHouseClient } from '@agnes/clickhouse'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startTestEngine, type TestEngine } from '../../tests/support/engine.ts'
 import { createTestClock, type TestClock } from '../../tests/support/test-clock.ts'
@@ -11,7 +11,6 @@ let client: ClickHouseClient
 beforeAll(async () => {
   engine = await startTestEngine()
   client = engine.client
-  await migrate(client)
 })
 afterAll(() => engine.stop())
 

@@ -1,6 +1,6 @@
 /** Sessions from their lines to what people read, through the real engine. */
 import { randomUUID } from 'node:crypto'
-import { type ClickHouseClient, migrate } from '@agnes/clickhouse'
+import type { ClickHouseClient } from '@agnes/clickhouse'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { startTestEngine, type TestEngine } from '../../tests/support/engine.ts'
 import { insertEvents } from '../../tests/support/events.ts'
@@ -17,7 +17,6 @@ let client: ClickHouseClient
 beforeAll(async () => {
   engine = await startTestEngine()
   client = engine.client
-  await migrate(client)
 })
 afterAll(() => engine.stop())
 
@@ -33,9 +32,9 @@ async function rows<T = Record<string, unknown>>(query: string, tenant: string):
   return result.json<T>()
 }
 
-async function processAll(): Promise<Record<string, { done: number; failed: number }>> {
+async function processAll(some = processors): Promise<Record<string, { done: number; failed: number }>> {
   const totals: Record<string, { done: number; failed: number }> = {}
-  for (const processor of processors) {
+  for (const processor of some) {
     totals[processor.name] = await runDue(processor, {
       client,
       clock: realClock,
@@ -55,10 +54,36 @@ const failing = (sessionId: string, start = morning) =>
     .result('t1', '<tool_use_error>String to replace not found in file.</tool_use_error>', true)
     .says('m2', 'It is green now.', 4)
 
-test('a session that arrived becomes turns, a summary and findings', async () => {
+test('a session becomes turns, a summary and findings, grows, and is opened again by what telemetry tells', async () => {
   const tenant = randomUUID()
-  await storeSession(client, { tenant, file: 's-1', lines: failing('s-1').lines })
+  const whole = failing('s-1').lines
+  const nothing = { done: 0, failed: 0 }
+  const findings = () =>
+    rows(
+      'SELECT type, turn_index, session_file FROM session_findings WHERE tenant = {tenant:String} ORDER BY type',
+      tenant,
+    )
+  await storeSession(client, { tenant, file: 's-1', lines: whole.slice(0, 2) })
+  // Nobody has processed it yet: it is listed, without figures.
+  expect(
+    await rows(
+      'SELECT session_file, turns, is_processed, started_at FROM sessions WHERE tenant = {tenant:String}',
+      tenant,
+    ),
+  ).toEqual([{ session_file: 's-1', turns: 0, is_processed: false, started_at: null }])
+  // What builds on its turns waits for them.
+  expect(await processAll(processors.filter(({ after }) => after !== undefined))).toEqual({
+    failure_scan: nothing,
+    usage: nothing,
+  })
   await processAll()
+  expect(await findings()).toEqual([])
+  await storeSession(client, { tenant, file: 's-1', lines: whole, fromLine: 3 })
+  await processAll()
+  // Only new turns were written.
+  expect(await rows('SELECT count() AS n FROM session_turn_rows WHERE tenant = {tenant:String}', tenant)).toEqual([
+    { n: 5 },
+  ])
   const [session] = await rows('SELECT * FROM sessions WHERE tenant = {tenant:String}', tenant)
   expect(session).toMatchObject({
     user_name: 'anna',
@@ -67,10 +92,16 @@ test('a session that arrived becomes turns, a summary and findings', async () =>
     started_at: '2026-11-20T09:00:00.000Z',
     ended_at: '2026-11-20T09:00:04.000Z',
     duration_seconds: 4,
+    turns: 5,
     prompts: 1,
     messages: 2,
     tool_calls: 1,
     errors: 1,
+    // Of a message that spans several lines those of its last line, once.
+    input_tokens: 20,
+    output_tokens: 13,
+    cache_read_tokens: 200,
+    cache_creation_tokens: 2,
     git_branch: 'main',
     client_version: '2.1.214',
     title: 'why is the build red?',
@@ -87,71 +118,10 @@ test('a session that arrived becomes turns, a summary and findings', async () =>
     tenant,
   )
   expect(turns.map(({ kind }) => kind)).toEqual(['prompt', 'text', 'tool_use', 'tool_result', 'text'])
-  expect(
-    await rows('SELECT type, turn_index, session_file FROM session_findings WHERE tenant = {tenant:String}', tenant),
-  ).toEqual([{ type: 'tool_error', turn_index: 3, session_file: 's-1' }])
-})
+  expect(await findings()).toEqual([{ type: 'tool_error', turn_index: 3, session_file: 's-1' }])
+  // What is processed is left alone.
+  expect(await processAll()).toEqual({ transcripts: nothing, failure_scan: nothing, usage: nothing })
 
-test('tokens of a message that spans several lines count once, with those of its last line', async () => {
-  const tenant = randomUUID()
-  await storeSession(client, { tenant, file: 's-1', lines: failing('s-1').lines })
-  await processAll()
-  expect(
-    await rows(
-      'SELECT input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens FROM sessions WHERE tenant = {tenant:String}',
-      tenant,
-    ),
-  ).toEqual([{ input_tokens: 20, output_tokens: 13, cache_read_tokens: 200, cache_creation_tokens: 2 }])
-})
-
-test('a file nobody has processed yet is listed, without figures', async () => {
-  const tenant = randomUUID()
-  await storeSession(client, { tenant, file: 'new', lines: failing('new').lines })
-  expect(
-    await rows(
-      'SELECT session_file, turns, is_processed, started_at FROM sessions WHERE tenant = {tenant:String}',
-      tenant,
-    ),
-  ).toEqual([{ session_file: 'new', turns: 0, is_processed: false, started_at: null }])
-  await processAll()
-})
-
-test('a session that grew is processed again, and only its new turns are written', async () => {
-  const tenant = randomUUID()
-  const whole = failing('s-1').lines
-  await storeSession(client, { tenant, file: 's-1', lines: whole.slice(0, 2) })
-  await processAll()
-  expect(await rows('SELECT count() AS n FROM session_findings WHERE tenant = {tenant:String}', tenant)).toEqual([
-    { n: 0 },
-  ])
-  await storeSession(client, { tenant, file: 's-1', lines: whole, fromLine: 3 })
-  await processAll()
-  expect(await rows('SELECT count() AS n FROM session_findings WHERE tenant = {tenant:String}', tenant)).toEqual([
-    { n: 1 },
-  ])
-  expect(await rows('SELECT count() AS n FROM session_turn_rows WHERE tenant = {tenant:String}', tenant)).toEqual([
-    { n: 5 },
-  ])
-  expect(await rows('SELECT turns, output_tokens FROM sessions WHERE tenant = {tenant:String}', tenant)).toEqual([
-    { turns: 5, output_tokens: 13 },
-  ])
-})
-
-test('what is processed is left alone', async () => {
-  const tenant = randomUUID()
-  await storeSession(client, { tenant, file: 's-1', lines: failing('s-1').lines })
-  await processAll()
-  expect(await processAll()).toEqual({
-    transcripts: { done: 0, failed: 0 },
-    failure_scan: { done: 0, failed: 0 },
-    usage: { done: 0, failed: 0 },
-  })
-})
-
-test('a decision that telemetry tells later opens the session again', async () => {
-  const tenant = randomUUID()
-  await storeSession(client, { tenant, file: 's-1', lines: failing('s-1').lines })
-  await processAll()
   await insertEvents(client, [
     {
       tenant,
@@ -167,11 +137,9 @@ test('a decision that telemetry tells later opens the session again', async () =
       },
     },
   ])
-  expect((await processAll()).failure_scan).toEqual({ done: 1, failed: 0 })
-  expect(
-    await rows('SELECT type FROM session_findings WHERE tenant = {tenant:String} ORDER BY type', tenant),
-  ).toContainEqual({ type: 'permission_denied' })
-  expect((await processAll()).failure_scan).toEqual({ done: 0, failed: 0 })
+  expect(await processAll()).toEqual({ transcripts: nothing, failure_scan: { done: 1, failed: 0 }, usage: nothing })
+  expect(await findings()).toContainEqual({ type: 'permission_denied', turn_index: 3, session_file: 's-1' })
+  expect((await processAll()).failure_scan).toEqual(nothing)
 })
 
 test('usage counts a day of a user by model and tool, and what a resumed session copied only once', async () => {

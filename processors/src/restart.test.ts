@@ -3,7 +3,7 @@
  * in the end what a run from scratch would give (P34).
  */
 import { randomUUID } from 'node:crypto'
-import { type ClickHouseClient, migrate } from '@agnes/clickhouse'
+import { type ClickHouseClient, insertSessionFiles, mainVersion } from '@agnes/clickhouse'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { startTestEngine, type TestEngine } from '../../tests/support/engine.ts'
 import { storeSession, transcript } from '../../tests/support/stored-sessions.ts'
@@ -22,7 +22,6 @@ let client: ClickHouseClient
 beforeAll(async () => {
   engine = await startTestEngine()
   client = engine.client
-  await migrate(client)
 })
 afterAll(() => engine.stop())
 
@@ -186,14 +185,15 @@ test('growing bit by bit, in any order, ends where all at once does', { timeout:
 
 describe('two at once', () => {
   test('a process that was paused before it wrote does not undo what came after it', { timeout: 120_000 }, async () => {
+    const tenant = randomUUID()
+    // Within the first day: the rest changes what that day counts.
+    await storeSession(client, { tenant, file: 's-1', lines: whole.slice(0, 3) })
+    const sleepers: { readonly wake: () => void; readonly ended: Promise<unknown> }[] = []
     for (const processor of processors) {
-      const tenant = randomUUID()
-      await storeSession(client, { tenant, file: 's-1', lines: whole.slice(0, 4) })
-      for (const one of processors.slice(0, processors.indexOf(processor))) await run(one)
       // It has read the short session, and sleeps before each of its writes but that it begins.
-      let goOn = (): void => {}
+      let wake = (): void => {}
       const woken = new Promise<void>((resolve) => {
-        goOn = resolve
+        wake = resolve
       })
       let sleeps = (): void => {}
       const asleep = new Promise<void>((resolve) => {
@@ -212,18 +212,21 @@ describe('two at once', () => {
           }
         },
       })
-      const stale = run(processor, { client: paused, fence: 1n })
+      sleepers.push({ wake, ended: run(processor, { client: paused, fence: 1n }) })
       await asleep
-      await storeSession(client, { tenant, file: 's-1', lines: whole, fromLine: 5 })
-      await runAll({ fence: 2n })
-      const newer = await read(tenant)
-      expect(newer.sessions).toEqual([expect.objectContaining({ turns: 8 })])
-      goOn()
-      await stale
-      expect(await read(tenant), processor.name).toEqual(newer)
-      await runAll({ fence: 3n })
-      expect(await read(tenant), processor.name).toEqual(newer)
+      // Another process does what the next one builds on.
+      await run(processor, { fence: 1n })
     }
+    await storeSession(client, { tenant, file: 's-1', lines: whole, fromLine: 4 })
+    await runAll({ fence: 2n })
+    const newer = await read(tenant)
+    expect(newer.sessions).toEqual([expect.objectContaining({ turns: 8 })])
+    expect(newer.findings).toHaveLength(2)
+    for (const { wake } of sleepers) wake()
+    await Promise.all(sleepers.map(({ ended }) => ended))
+    expect(await read(tenant)).toEqual(newer)
+    await runAll({ fence: 3n })
+    expect(await read(tenant)).toEqual(newer)
   })
 
   test('of two schedulers one runs everything once, and the other goes on when it ends', {
@@ -240,7 +243,7 @@ describe('two at once', () => {
     const start = (who: string) =>
       startScheduler({
         client,
-        processors: processors.map((processor) => ({ processor, everyMs: 100 })),
+        processors: processors.map((processor) => ({ processor, everyMs: 1_000 })),
         holder: who,
         log: () => {},
         leaseTtlMs: 4_000,
@@ -337,6 +340,42 @@ describe('a session that fails', () => {
     await storeSession(client, { tenant, file: 'bad', lines: whole.slice(0, 2), fromLine: 2 })
     await round()
     expect(tried).toEqual(['bad'])
+  })
+
+  test('more of them than are looked at together are all done in one run', async () => {
+    const tenant = randomUUID()
+    const files = Array.from({ length: 40 }, (_, i) => `many-${String(i).padStart(2, '0')}`)
+    await insertSessionFiles(
+      client,
+      files.map((file) => ({
+        tenant,
+        user: 'anna',
+        file,
+        version: mainVersion,
+        lines: 1,
+        bytes: 10,
+        fileHash: '00'.repeat(16),
+        parentLines: 0,
+        parentHash: '',
+        firstReceivedAt: morning,
+        receivedAt: morning,
+        redactions: 0,
+        source: 'upload',
+      })),
+    )
+    const tried: string[] = []
+    await runDue(
+      faulty(`many_${tenant.slice(0, 8)}`, (file) => file === 'many-07'),
+      {
+        client,
+        clock: realClock,
+        fence: 1n,
+        log: () => {},
+        mayGoOn: () => true,
+        onRun: (one) => one.session.tenant === tenant && tried.push(one.session.file),
+      },
+    )
+    expect(tried.sort()).toEqual(files)
   })
 
   test('a wall clock that was set back does not make it wait for days', async () => {

@@ -72,6 +72,8 @@ export async function runDue(processor: Processor, options: RunDueOptions): Prom
     )
     done += totals.done
     failed += totals.failed
+    // There were no more: what came meanwhile is due at the next run.
+    if (due.length === batch.length && due.length < batchSize) break
   }
   return { done, failed }
 }

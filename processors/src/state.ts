@@ -35,13 +35,28 @@ const key = 'tenant, user_name, session_file, version'
 const sessionColumns = `f.tenant AS tenant, f.user_name AS user_name, f.session_file AS session_file, f.version AS version,
   f.file_hash AS file_hash, f.lines AS lines, f.bytes AS bytes, toUnixTimestamp64Milli(f.first_received_at) AS first_ms`
 
-const attemptColumns = `if(x.file_hash = f.file_hash AND x.processor_version = {version:UInt16}, x.attempts, 0) AS attempts,
-  toUInt32(attempts - if(s.file_hash = f.file_hash AND s.processor_version = {version:UInt16}, least(s.attempts, attempts), 0)) AS failures`
+/** Of a session that succeeded in this content and version, only attempts since then are in vain. */
+const attemptColumns = (
+  done: boolean,
+): string => `if(x.file_hash = f.file_hash AND x.processor_version = {version:UInt16}, x.attempts, 0) AS attempts,
+  ${done ? 'toUInt32(attempts - if(s.file_hash = f.file_hash AND s.processor_version = {version:UInt16}, least(s.attempts, attempts), 0))' : 'attempts'} AS failures`
 
-const account = `LEFT JOIN (SELECT ${key}, file_hash, processor_version, attempts FROM session_processor_state FINAL WHERE processor = {processor:String}) AS s
-  ON ${sameKey('s')}
-LEFT JOIN (SELECT ${key}, file_hash, processor_version, attempts, attempted_at, next_attempt_at, parked FROM session_processor_failures FINAL WHERE processor = {processor:String}) AS x
+const doneAccount = `LEFT JOIN (SELECT ${key}, file_hash, processor_version, attempts FROM session_processor_state FINAL WHERE processor = {processor:String}) AS s
+  ON ${sameKey('s')}`
+
+const attemptAccount = `LEFT JOIN (SELECT ${key}, file_hash, processor_version, attempts, attempted_at, next_attempt_at, parked FROM session_processor_failures FINAL WHERE processor = {processor:String}) AS x
   ON ${sameKey('x')}`
+
+/** Whether a processor has seen a session in its content, in this version or a newer one; both name query parameters. */
+function isDone(processor: string, version: string): string {
+  const names = `${key}, file_hash`
+  return `(${names
+    .split(', ')
+    .map((column) => `f.${column}`)
+    .join(', ')}) IN (
+    SELECT ${names} FROM session_processor_state FINAL
+    WHERE processor = {${processor}:String} AND processor_version >= {${version}:UInt16})`
+}
 
 /**
  * The next sessions a processor has to look at: those it has not seen in this content and version, and those that are
@@ -53,28 +68,26 @@ export async function fetchDue(
   processor: Processor,
   { now, limit }: { readonly now: Date; readonly limit: number },
 ): Promise<DueSession[]> {
+  const { after, reopened } = processor
+  // Asked every interval for as long as the product runs, mostly in vain: joins are what it costs, so none is in vain.
   const rows = await selectRows<DueRow>(
     client,
     `SELECT ${sessionColumns},
-  ${attemptColumns}
+  ${attemptColumns(reopened !== undefined)}
 FROM current_session_files AS f
-${account}
-LEFT JOIN (SELECT ${key}, file_hash, processor_version FROM session_processor_state FINAL WHERE processor = {after:String}) AS a
-  ON ${sameKey('a')}
-WHERE (s.file_hash != f.file_hash OR s.processor_version < {version:UInt16}${
-      processor.reopened === undefined
-        ? ''
-        : `\n    OR (f.tenant, f.user_name, f.session_file, f.version) IN (${processor.reopened})`
+${reopened === undefined ? '' : doneAccount}
+${attemptAccount}
+WHERE (NOT ${isDone('processor', 'version')}${
+      reopened === undefined ? '' : `\n    OR (f.tenant, f.user_name, f.session_file, f.version) IN (${reopened})`
     })
-  AND ({after:String} = '' OR (a.file_hash = f.file_hash AND a.processor_version >= {afterVersion:UInt16}))
+  ${after === undefined ? '' : `AND ${isDone('after', 'afterVersion')}`}
   AND NOT (failures > 0 AND (x.parked OR fromUnixTimestamp64Milli({now:Int64}) BETWEEN x.attempted_at AND x.next_attempt_at - INTERVAL 1 MILLISECOND))
 ORDER BY failures > 0, f.received_at, tenant, user_name, session_file, version
 LIMIT {limit:UInt32}`,
     {
       processor: processor.name,
       version: effectiveVersion(processor),
-      after: processor.after?.name ?? '',
-      afterVersion: processor.after === undefined ? 0 : effectiveVersion(processor.after),
+      ...(after === undefined ? {} : { after: after.name, afterVersion: effectiveVersion(after) }),
       now: String(now.getTime()),
       limit,
     },
@@ -91,9 +104,10 @@ export async function fetchChosen(
   const rows = await selectRows<DueRow>(
     client,
     `SELECT ${sessionColumns},
-  ${attemptColumns}
+  ${attemptColumns(true)}
 FROM current_session_files AS f
-${account}
+${doneAccount}
+${attemptAccount}
 WHERE ({tenant:String} = '' OR f.tenant = {tenant:String}) AND ({user:String} = '' OR f.user_name = {user:String})
   AND ({file:String} = '' OR f.session_file = {file:String})
 ORDER BY f.received_at, tenant, user_name, session_file, version`,

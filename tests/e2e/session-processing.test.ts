@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { type ClickHouseClient, createAgnesClient } from '@agnes/clickhouse'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RunningAgnes, startAgnes } from '../support/agnes.ts'
+import { copyDatabase } from '../support/database.ts'
 import { insertEvents } from '../support/events.ts'
 import { storeSession, transcript } from '../support/stored-sessions.ts'
 
@@ -13,10 +14,10 @@ const dataDir = mkdtempSync(path.join(tmpdir(), 'agnes-sessions-'))
 let agnes: RunningAgnes
 let client: ClickHouseClient
 beforeAll(async () => {
+  await copyDatabase(path.join(dataDir, 'clickhouse'))
   agnes = await startAgnes(dataDir, {
-    AGNES_PROCESSOR_TRANSCRIPTS_INTERVAL: '1',
-    AGNES_PROCESSOR_FAILURE_SCAN_INTERVAL: '1',
-    AGNES_PROCESSOR_USAGE_INTERVAL: '1',
+    // The others follow it, whatever their own cadence is.
+    AGNES_PROCESSOR_TRANSCRIPTS_INTERVAL: '2',
   })
   client = createAgnesClient({ url: agnes.clickhouseUrl })
 }, 60_000)
@@ -43,15 +44,15 @@ async function rows<T>(query: string): Promise<T[]> {
 }
 
 async function until(what: string, query: string): Promise<void> {
-  for (const end = performance.now() + 60_000; performance.now() < end; await pause(200)) {
+  for (const end = performance.now() + 60_000; performance.now() < end; await pause(500)) {
     if ((await rows(query)).length > 0) return
   }
   throw new Error(`not within a minute: ${what}\n${agnes.stderr()}`)
 }
 
+/** The last processor of the row has done it; asked of its own small table, for a view costs far more. */
 const processed = (file: string): string =>
-  `SELECT 1 FROM sessions WHERE session_file = '${file}' AND is_processed
-    AND session_file IN (SELECT session_file FROM session_processor_state WHERE processor = 'usage')`
+  `SELECT 1 FROM session_processor_state WHERE processor = 'usage' AND session_file = '${file}'`
 
 test('a session that arrives is processed, listed, shown, counted, and leaves an event for each processor', {
   timeout: 120_000,
@@ -132,6 +133,9 @@ test.skipIf(process.platform !== 'linux')(
     process.kill(pid, 'SIGKILL')
     await storeSession(client, { tenant: 'default', file: 's-2', lines: session('s-2') })
     await until('s-2 is processed', processed('s-2'))
+    expect(await rows("SELECT is_processed, findings FROM sessions WHERE session_file = 's-2'")).toEqual([
+      { is_processed: true, findings: 1 },
+    ])
     expect(agnes.stderr()).toContain('processors crashed (SIGKILL)')
     expect(childOf(agnes.pid, 'processors')).not.toBe(pid)
   },

@@ -1,7 +1,6 @@
 /** Keys in the table: each change is told by the state that is read back, also when two come at once. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startTestEngine, type TestEngine } from '../../../tests/support/engine.ts'
-import { migrate } from '../migrate/migrate.ts'
 import { createKey, fetchKeys, fetchLiveKeys, revokeKey, rotateKey } from './api-keys.ts'
 import { parseKeyText, secretHash } from './key-text.ts'
 
@@ -9,7 +8,6 @@ let engine: TestEngine
 
 beforeAll(async () => {
   engine = await startTestEngine()
-  await migrate(engine.client)
 })
 afterAll(() => engine.stop())
 

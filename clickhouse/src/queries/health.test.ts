@@ -2,7 +2,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startTestEngine, type TestEngine } from '../../../tests/support/engine.ts'
 import { insertEvents, type TestEvent } from '../../../tests/support/events.ts'
-import { migrate } from '../migrate/migrate.ts'
 import { fetchHealth } from './health.ts'
 import { fetchTimeline } from './timeline.ts'
 import type { HealthField, HealthFieldName, HealthPulse } from './types.ts'
@@ -11,7 +10,6 @@ let engine: TestEngine
 
 beforeAll(async () => {
   engine = await startTestEngine()
-  await migrate(engine.client)
 })
 afterAll(() => engine.stop())
 
@@ -51,16 +49,17 @@ const beat = (secondsAgo: number, figures: Record<string, number> = {}): Event =
   })
 const times = (count: number, make: () => Event): Event[] => Array.from({ length: count }, make)
 
-let tenants = 0
-async function pulseOf(events: readonly Event[]): Promise<HealthPulse & { readonly tenant: string }> {
-  const tenant = `case-${++tenants}`
-  const at = (secondsAgo: number): Date => new Date(now.getTime() - secondsAgo * 1000)
+/** All cases are stored at once: an INSERT costs as much as a hundred rows. */
+async function store(cases: readonly { readonly tenant: string; readonly events: readonly Event[] }[]): Promise<void> {
   await insertEvents(
     engine.client,
-    events.map(({ secondsAgo, ...rest }) => ({ ...rest, tenant, at: at(secondsAgo) })),
+    cases.flatMap(({ tenant, events }) =>
+      events.map(({ secondsAgo, ...rest }) => ({ ...rest, tenant, at: new Date(now.getTime() - secondsAgo * 1000) })),
+    ),
   )
-  return { ...(await fetchHealth(engine.client, { now, tenant })), tenant }
 }
+
+const pulseOf = (tenant: string): Promise<HealthPulse> => fetchHealth(engine.client, { now, tenant })
 
 function fieldOf(pulse: HealthPulse, name: HealthFieldName): HealthField {
   const field = pulse.fields.find((one) => one.name === name)
@@ -153,10 +152,22 @@ const cases: Readonly<Record<HealthFieldName, readonly Case[]>> = {
   ],
 }
 
-for (const [name, list] of Object.entries(cases) as [HealthFieldName, readonly Case[]][]) {
+const listed = Object.entries(cases) as [HealthFieldName, readonly Case[]][]
+const tenantOf = (name: HealthFieldName, what: string): string => `${name}: ${what}`
+const well = [tick(60), sync(180), audit('anna', 'cli', 60), verification(600), diagnose(60, 0), beat(5)]
+beforeAll(() =>
+  store([
+    ...listed.flatMap(([name, list]) => list.map(([what, events]) => ({ tenant: tenantOf(name, what), events }))),
+    { tenant: 'well', events: well },
+    { tenant: 'warned', events: [...well, diagnose(30, 2)] },
+    { tenant: 'failing', events: [...well.slice(1), tick(3 * hour), diagnose(30, 1), sync(60, 'error')] },
+  ]),
+)
+
+for (const [name, list] of listed) {
   describe(name, () => {
-    test.each(list)('%s', async (_what, events, color, value) => {
-      const pulse = await pulseOf(events)
+    test.each(list)('%s', async (what, _events, color, value) => {
+      const pulse = await pulseOf(tenantOf(name, what))
       expect(pulse.fields.map((field) => field.name)).toEqual(Object.keys(cases))
       const field = fieldOf(pulse, name)
       expect({ color: field.color, value: field.value }).toEqual({ color, value })
@@ -164,10 +175,8 @@ for (const [name, list] of Object.entries(cases) as [HealthFieldName, readonly C
   })
 }
 
-const well = [tick(60), sync(180), audit('anna', 'cli', 60), verification(600), diagnose(60, 0), beat(5)]
-
 test('all green is said in one sentence', async () => {
-  const { status, sentence, generatedAt } = await pulseOf(well)
+  const { status, sentence, generatedAt } = await pulseOf('well')
   expect({ status, sentence, generatedAt }).toEqual({
     status: 'green',
     sentence: 'All nominal: 1 active user, last sync 3 min ago',
@@ -176,9 +185,9 @@ test('all green is said in one sentence', async () => {
 })
 
 test('the worst colour is the status, and the worst comes first in the sentence', async () => {
-  const yellow = await pulseOf([...well, diagnose(30, 2)])
+  const yellow = await pulseOf('warned')
   expect(yellow).toMatchObject({ status: 'yellow', sentence: 'Degraded: 2 diagnose warnings' })
-  const red = await pulseOf([...well.slice(1), tick(3 * hour), diagnose(30, 1), sync(60, 'error')])
+  const red = await pulseOf('failing')
   expect(red).toMatchObject({
     status: 'red',
     sentence: 'Degraded: last scheduler tick 3 h ago, syncs 1 ok, 1 failed, 1 diagnose warning',
@@ -186,10 +195,10 @@ test('the worst colour is the status, and the worst comes first in the sentence'
 })
 
 test("each field's filter shows the rows behind it, and only this tenant's", async () => {
-  const pulse = await pulseOf(well)
+  const pulse = await pulseOf('well')
   const shown = async (name: HealthFieldName): Promise<string[]> => {
     const { filter } = fieldOf(pulse, name)
-    expect(filter.tenant).toBe(pulse.tenant)
+    expect(filter.tenant).toBe('well')
     const { rows } = await fetchTimeline(engine.client, { ...filter, until: new Date(now.getTime() + 1) })
     return rows.map(({ action }) => action)
   }

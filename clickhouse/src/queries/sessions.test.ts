@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startTestEngine, type TestEngine } from '../../../tests/support/engine.ts'
-import { migrate } from '../migrate/migrate.ts'
 import { fetchFindingWeeks } from './session-findings.ts'
 import { fetchReplay, fetchSessionNames } from './session-replay.ts'
 import { fetchSessions, type SessionFilter, type SessionRow } from './sessions.ts'
@@ -49,7 +48,6 @@ async function insert(table: string, values: readonly Record<string, unknown>[])
 
 beforeAll(async () => {
   engine = await startTestEngine()
-  await migrate(engine.client)
   const key = ({ file, user }: Session) => ({ tenant, user_name: user, session_file: file, version: 'main' })
   await insert(
     'session_files',

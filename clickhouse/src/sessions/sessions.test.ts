@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startTestEngine, type TestEngine } from '../../../tests/support/engine.ts'
-import { migrate } from '../migrate/migrate.ts'
 import { fetchForks, fetchPath, fetchSessionFiles, fetchStoredLines, readSessionLines } from './read.ts'
 import { mainVersion, noParent, type SessionFile, type SessionKey } from './types.ts'
 import { insertSessionFiles, insertSessionLines } from './write.ts'
@@ -10,7 +9,6 @@ import { insertSessionFiles, insertSessionLines } from './write.ts'
 let engine: TestEngine
 beforeAll(async () => {
   engine = await startTestEngine()
-  await migrate(engine.client)
 })
 afterAll(() => engine.stop())
 
