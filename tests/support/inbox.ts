@@ -49,7 +49,7 @@ export async function startTestInbox(settings: Partial<InboxOptions['config']> =
     },
     clickhouseUrl: engine.url,
     // Each segment becomes an INSERT, which costs the engine as much for one event as for many.
-    sealAfterMs: 250,
+    sealAfterMs: 750,
     keysEveryMs: 60_000, // it is open on loopback
     heartbeatMs: 0, // a process has one telemetry, and that is the inbox's here
   })
