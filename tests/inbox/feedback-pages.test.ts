@@ -217,7 +217,9 @@ describe.skipIf(noChromium)('in a browser', () => {
     expect((await send(new URLSearchParams({ ...Object.fromEntries(body), token: 'x' }))).status).toBe(403)
     expect((await send(body, { origin: 'https://evil.example' })).status).toBe(403)
     expect((await send(body)).status).toBe(303)
-    expect((await send(body)).status).toBe(409)
+    const again = await send(body)
+    expect(again.status).toBe(409)
+    expect(await again.text()).toContain('this form was sent already')
     const detail = (await (await inbox.get(`/api/admin/feedback/${id}`, admin)).json()) as { version: number }
     expect(detail.version).toBe(2)
     const reader = cookieHeader(await sessionOf(inbox.url, (await inbox.key(['read'])).text))

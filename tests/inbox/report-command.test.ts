@@ -293,13 +293,13 @@ describe('when the server', () => {
     expect(stdout).toMatch(/\nreport r1 has arrived\nthe server took out more: message \(token\)\n1 other hit this\n$/)
   })
 
-  test('leads elsewhere, the key does not follow', async () => {
+  test.each([302, 307])('leads elsewhere with %s, the key does not follow', async (status) => {
     let followed = false
     const elsewhere = await answering(() => {
       followed = true
       return { status: 200, body: { id: 'x' } }
     })
-    const server = await answering(() => ({ status: 307, body: {}, location: `${elsewhere.url}/api/feedback` }))
+    const server = await answering(() => ({ status, body: {}, location: `${elsewhere.url}/api/feedback` }))
     expect(await send({ url: server.url, key })).toMatchObject({ kind: 'later' })
     server.close()
     elsewhere.close()
