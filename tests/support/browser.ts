@@ -73,13 +73,6 @@ export async function startBrowser(): Promise<TestBrowser> {
   }
 }
 
-export async function logIn(page: Page, url: string, key: string): Promise<void> {
-  await page.goto(`${url}/login`)
-  await page.getByLabel('Key').fill(key)
-  await page.getByRole('button', { name: 'Log in' }).click()
-  await page.waitForURL(`${url}/admin/activity`)
-}
-
 /** The login form, filled in without a browser: how that looks in one is a test of its own. */
 export async function sessionOf(url: string, key: string): Promise<Session> {
   const form = await fetch(`${url}/login`)
