@@ -54,8 +54,6 @@ export interface InboxOptions {
   }
   readonly version?: string
   readonly log?: Log
-  /** Milliseconds between two readings of the list of keys. */
-  readonly keysEveryMs?: number
   /** Of the Telegram bot. */
   readonly clock?: Clock
 }
@@ -63,6 +61,8 @@ export interface InboxOptions {
 export interface RunningInbox {
   readonly url: string
   readonly port: number
+  /** Reads the list of keys now; it is read every two seconds anyway. */
+  readKeys(): Promise<void>
   /** Refuses new requests, lets those under way end. At most some seconds. */
   stop(): Promise<void>
 }
@@ -112,7 +112,6 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     cacheFile: path.join(dataDir, 'inbox-keys-cache.json'),
     configured: config.keys ?? [],
     log: (line) => log(`inbox: ${line}`),
-    ...(options.keysEveryMs === undefined ? {} : { everyMs: options.keysEveryMs }),
   })
   if (!isLoopback(host)) {
     log(`inbox: ${host} speaks plain HTTP, so keys can be read on the way: put TLS in front`, 'warn')
@@ -268,6 +267,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
   return {
     url: `http://${urlHost(host)}:${port}`,
     port,
+    readKeys: () => ring.askNow(),
     async stop() {
       const closed = new Promise((resolve) => app.server.close(resolve))
       app.server.closeIdleConnections()

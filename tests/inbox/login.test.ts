@@ -2,7 +2,15 @@
 import path from 'node:path'
 import { revokeKey } from '@agnes/clickhouse'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { logIn, noChromium, screenshots, startBrowser, type TestBrowser } from '../support/browser.ts'
+import {
+  cookieHeader,
+  noChromium,
+  screenshots,
+  sessionOf,
+  startBrowser,
+  type TestBrowser,
+  tokenOf,
+} from '../support/browser.ts'
 import { startTestInbox, type TestInbox } from '../support/inbox.ts'
 
 if (noChromium) console.warn(noChromium)
@@ -10,9 +18,8 @@ if (noChromium) console.warn(noChromium)
 let inbox: TestInbox
 let browser: TestBrowser
 beforeAll(async () => {
-  if (noChromium) return
   inbox = await startTestInbox()
-  browser = await startBrowser()
+  if (!noChromium) browser = await startBrowser()
 })
 afterAll(async () => {
   await browser?.close()
@@ -40,36 +47,50 @@ describe.skipIf(noChromium)('in a browser', () => {
   })
 
   test('logging out ends the session, also for whoever has kept its cookie', async () => {
-    const { text } = await inbox.key(['read'])
-    const { page } = await browser.open()
-    await logIn(page, inbox.url, text)
-    const kept = (await page.context().cookies()).find(({ name }) => name === 'agnes_session')?.value ?? ''
-    const withCookie = () => inbox.get('/admin/activity', undefined, { cookie: `agnes_session=${kept}` })
+    const session = await browser.session(inbox.url, (await inbox.key(['read'])).text)
+    const { page } = await browser.open({ storageState: session })
+    await page.goto(`${inbox.url}/admin/activity`)
+    const withCookie = () => inbox.get('/admin/activity/sync', undefined, { cookie: cookieHeader(session) })
     expect((await withCookie()).status).toBe(200)
     await page.getByRole('button', { name: 'Log out' }).click()
     await page.waitForURL(/\/login$/)
     expect((await withCookie()).status).toBe(303)
   })
 
+  test('a link in a chat leads where it says, though the cookie does not come along from there', async () => {
+    const session = await browser.session(inbox.url, (await inbox.key(['admin'])).text)
+    const { page, problems } = await browser.open({ storageState: session })
+    await page.route('http://chat.example/', (route) =>
+      route.fulfill({ contentType: 'text/html', body: `<a href="${inbox.url}/admin/activity?q=orders">look</a>` }),
+    )
+    await page.goto('http://chat.example/')
+    await page.getByText('look').click()
+    await page.waitForURL(`${inbox.url}/admin/activity?q=orders`)
+    await page.getByRole('search').waitFor()
+    expect(problems).toEqual([])
+  })
+})
+
+describe('whatever the browser', () => {
   test('a key that is revoked ends its sessions within seconds', async () => {
     const { id, text } = await inbox.key(['admin'])
-    const { page } = await browser.open()
-    await logIn(page, inbox.url, text)
+    const cookie = cookieHeader(await sessionOf(inbox.url, text))
+    // Whoever is logged in is led on.
+    const isLoggedIn = async () => (await inbox.get('/login', undefined, { cookie })).status === 302
+    expect(await isLoggedIn()).toBe(true)
     await revokeKey(inbox.client, id)
-    await expect
-      .poll(async () => {
-        await page.goto(`${inbox.url}/admin/activity`)
-        return page.url()
-      })
-      .toContain('/login')
+    await expect.poll(isLoggedIn, { timeout: 5_000 }).toBe(false)
+    const answer = await inbox.get('/admin/activity', undefined, { cookie })
+    expect(answer.status).toBe(303)
+    expect(answer.headers.get('location')).toContain('/login?next=')
   })
 
   test('a form that is sent twice, or from elsewhere, does nothing and says so', async () => {
     const { text } = await inbox.key(['admin'])
-    const { page } = await browser.open()
-    await logIn(page, inbox.url, text)
-    const cookie = (await page.context().cookies()).map(({ name, value }) => `${name}=${value}`).join('; ')
-    const token = await page.locator('form.who input[name=token]').getAttribute('value')
+    const cookie = cookieHeader(await sessionOf(inbox.url, text))
+    const loggedIn = await inbox.get('/login', undefined, { cookie })
+    expect([loggedIn.status, loggedIn.headers.get('location')]).toEqual([302, '/admin/activity'])
+    const token = tokenOf(await (await inbox.get('/admin/activity/sync', undefined, { cookie })).text())
     const post = (token: string, headers: Readonly<Record<string, string>> = {}) =>
       fetch(`${inbox.url}/logout`, {
         method: 'POST',
@@ -82,48 +103,32 @@ describe.skipIf(noChromium)('in a browser', () => {
       ['origin', 'null'],
       ['sec-fetch-site', 'cross-site'],
     ] as const) {
-      const refused = await post(token ?? '', { [name]: value })
+      const refused = await post(token, { [name]: value })
       expect(refused.status).toBe(403)
       expect(await refused.text()).toContain('sent from another site')
     }
     const stale = await post('')
     expect(stale.status).toBe(403)
     expect(await stale.text()).toContain('this form is too old')
-    await page.getByRole('button', { name: 'Log out' }).click()
-    await page.waitForURL(/\/login$/)
+    // None of them was the end of it, and the form still is good for its one time.
+    expect((await inbox.get('/login', undefined, { cookie })).status).toBe(302)
+    expect((await post(token)).status).toBe(303)
+    expect((await inbox.get('/login', undefined, { cookie })).status).toBe(200)
 
-    await logIn(page, inbox.url, text)
-    await page.goto(`${inbox.url}/login`)
-    expect(page.url()).toBe(`${inbox.url}/admin/activity`)
-    const fresh = await browser.open()
-    await fresh.page.goto(`${inbox.url}/login`)
-    const loginToken = (await fresh.page.locator('input[name=token]').getAttribute('value')) ?? ''
-    const visit = (await fresh.page.context().cookies()).map(({ name, value }) => `${name}=${value}`).join('; ')
+    const form = await inbox.get('/login')
+    const visit = form.headers.getSetCookie().map((one) => one.split(';', 1)[0])
+    const loginToken = tokenOf(await form.text())
     const replay = () =>
       fetch(`${inbox.url}/login`, {
         method: 'POST',
         redirect: 'manual',
-        headers: { cookie: visit, 'content-type': 'application/x-www-form-urlencoded' },
+        headers: { cookie: visit.join('; '), 'content-type': 'application/x-www-form-urlencoded' },
         body: new URLSearchParams({ token: loginToken, key: text }),
       })
     expect((await replay()).status).toBe(303)
     const again = await replay()
     expect(again.status).toBe(409)
     expect(await again.text()).toContain('this form was sent already')
-  })
-
-  test('a link in a chat leads where it says, though the cookie does not come along from there', async () => {
-    const { text } = await inbox.key(['admin'])
-    const { page, problems } = await browser.open()
-    await logIn(page, inbox.url, text)
-    await page.route('http://chat.example/', (route) =>
-      route.fulfill({ contentType: 'text/html', body: `<a href="${inbox.url}/admin/activity?q=orders">look</a>` }),
-    )
-    await page.goto('http://chat.example/')
-    await page.getByText('look').click()
-    await page.waitForURL(`${inbox.url}/admin/activity?q=orders`)
-    await page.getByRole('search').waitFor()
-    expect(problems).toEqual([])
   })
 
   test.each([['https://evil.example/'], ['//evil.example/'], ['/\\evil.example'], ['javascript:alert(1)'], ['/login']])(

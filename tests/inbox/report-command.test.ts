@@ -9,14 +9,15 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fetchReport, fetchReports } from '@agnes/clickhouse'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { type Delivery, type Server, sendReport } from '../../cli/src/report/send.ts'
 import { command, type Ran, run } from '../support/agnes.ts'
-import { aReport, failedCall, sendReport } from '../support/feedback.ts'
+import { aReport, failedCall, sendReport as sendTo } from '../support/feedback.ts'
 import { startTestInbox, type TestInbox } from '../support/inbox.ts'
 
 let inbox: TestInbox
@@ -88,7 +89,7 @@ const failed = (id: string, content: string) => ({
 describe('a report', () => {
   test('is shown and sent with the end of the newest session of this directory, and tells what came of it', async () => {
     for (const reporter of ['one', 'two']) {
-      await sendReport(inbox, key, aReport({ reporter, session: { turns: [failedCall('t', 'Error: no port 17')] } }))
+      await sendTo(inbox, key, aReport({ reporter, session: { turns: [failedCall('t', 'Error: no port 17')] } }))
     }
     session('older', [said('an older one')], 60)
     session('newest', [
@@ -249,26 +250,30 @@ describe('when the server', () => {
     expect(await stored()).toHaveLength(1)
   })
 
-  test('refuses it, for now or for good, nothing is lost and it is said', async () => {
-    const replies: readonly (readonly [status: number, body: unknown, code: number, told: RegExp])[] = [
-      [404, { detail: 'there is nothing at /api/feedback' }, 1, /there is nothing[\s\S]*older server[\s\S]*It is kept/],
-      [429, { detail: '10 reports', hint: 'in 5 minutes' }, 1, /10 reports[\s\S]*5 minutes[\s\S]*It is kept/],
-      [500, 'not even an object', 1, /answered 500[\s\S]*It is kept/],
-      [401, { detail: 'the key is not known' }, 1, /the key is not known[\s\S]*It is kept/],
-      [200, { hello: 'world' }, 1, /no Agnes inbox[\s\S]*It is kept/],
-      [422, { detail: 'not what was shown' }, 3, /not what was shown[\s\S]*not sent again/],
-    ]
-    await Promise.all(
-      replies.map(async ([status, body, code, told]) => {
-        const server = await answering(() => ({ status, body }))
-        const state = path.join(home, String(status))
-        const at = { AGNES_REPORT_URL: server.url, XDG_STATE_HOME: state }
-        const ran = await report(['-m', 'x', '--no-session', '--yes'], at)
-        server.close()
-        expect(ran).toMatchObject({ code, stderr: expect.stringMatching(told) })
-        expect(readdirSync(path.join(state, 'agnes', code === 3 ? 'refused' : 'outbox'))).toHaveLength(1)
-      }),
-    )
+  test.each<[status: number, body: unknown, kind: Delivery['kind'], told: RegExp]>([
+    [404, { detail: 'there is nothing at /api/feedback' }, 'later', /there is nothing[\s\S]*older server/],
+    [429, { detail: '10 reports', hint: 'in 5 minutes' }, 'later', /10 reports[\s\S]*5 minutes/],
+    [500, 'not even an object', 'later', /answered 500/],
+    [401, { detail: 'the key is not known' }, 'later', /the key is not known/],
+    [200, { hello: 'world' }, 'later', /no Agnes inbox/],
+    [422, { detail: 'not what was shown' }, 'refused', /not what was shown/],
+  ])('answers %s, it is known whether another try may help', async (status, body, kind, told) => {
+    const server = await answering(() => ({ status, body }))
+    const delivery = await send({ url: server.url, key })
+    server.close()
+    expect(delivery.kind).toBe(kind)
+    expect(JSON.stringify(delivery)).toMatch(told)
+  })
+
+  test.each([
+    [429, { detail: '10 reports', hint: 'in 5 minutes' }, 1, /10 reports[\s\S]*5 minutes[\s\S]*It is kept/, 'outbox'],
+    [422, { detail: 'not what was shown' }, 3, /not what was shown[\s\S]*not sent again/, 'refused'],
+  ])('refuses it with %s, nothing is lost and it is said', async (status, body, code, told, place) => {
+    const server = await answering(() => ({ status, body }))
+    const ran = await report(['-m', 'x', '--no-session', '--yes'], { AGNES_REPORT_URL: server.url })
+    server.close()
+    expect(ran).toMatchObject({ code, stderr: expect.stringMatching(told) })
+    expect(readdirSync(path.join(home, '.local/state/agnes', place))).toHaveLength(1)
   })
 
   test('is newer and says more, what is known of it is told', async () => {
@@ -288,14 +293,14 @@ describe('when the server', () => {
     expect(stdout).toMatch(/\nreport r1 has arrived\nthe server took out more: message \(token\)\n1 other hit this\n$/)
   })
 
-  test('leads elsewhere, the key does not follow', async () => {
+  test.each([302, 307])('leads elsewhere with %s, the key does not follow', async (status) => {
     let followed = false
     const elsewhere = await answering(() => {
       followed = true
       return { status: 200, body: { id: 'x' } }
     })
-    const server = await answering(() => ({ status: 307, body: {}, location: `${elsewhere.url}/api/feedback` }))
-    expect((await report(['-m', 'x', '--no-session', '--yes'], { AGNES_REPORT_URL: server.url })).code).toBe(1)
+    const server = await answering(() => ({ status, body: {}, location: `${elsewhere.url}/api/feedback` }))
+    expect(await send({ url: server.url, key })).toMatchObject({ kind: 'later' })
     server.close()
     elsewhere.close()
     expect(followed).toBe(false)
@@ -314,6 +319,10 @@ describe('when the server', () => {
     expect(await stored()).toEqual([])
   })
 
+  /** The part of the command that speaks with the server, without a process for each answer. */
+  const send = (server: Server) =>
+    sendReport(server, { id: 'an-id', text: '{}', sha256: 'a'.repeat(64), answer: 'yes', to: server.url })
+
   /** As if it had been meant for that server. */
   function readdress(name: string, url: string): void {
     const file = path.join(home, '.local/state/agnes/outbox', name)
@@ -327,7 +336,7 @@ type Reply = { readonly status: number; readonly body: unknown; readonly locatio
 async function answering(
   answer: (body: string, headers: Record<string, string>) => Reply | Promise<Reply>,
 ): Promise<{ readonly url: string; close(): void }> {
-  const server: Server = createServer(async (request, response) => {
+  const server = createServer(async (request, response) => {
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
     const { host: _, connection: __, 'content-length': ___, 'transfer-encoding': ____, ...headers } = request.headers

@@ -21,13 +21,7 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   await bot.stop()
-  for (const table of [
-    'telegram_links',
-    'telegram_link_codes',
-    'telegram_deliveries',
-    'alert_states',
-    'alert_silences',
-  ]) {
+  for (const table of ['telegram_links', 'telegram_deliveries', 'alert_states', 'alert_silences']) {
     await engine.client.command({ query: `TRUNCATE TABLE ${table}` })
   }
 })

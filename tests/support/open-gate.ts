@@ -12,6 +12,7 @@ export const openGate = createGate({
     findAgain: () => ({ kind: 'unknown' }),
     has: () => false,
     asked: Promise.resolve(),
+    askNow: () => Promise.resolve(),
     stats: () => ({ keys: 0, ageSeconds: undefined, failure: undefined }),
     stop: async () => {},
   },

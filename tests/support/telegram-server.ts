@@ -166,8 +166,8 @@ export async function startTestBot(clickhouseUrl: string, settings: BotSettings 
     record: (fields) => void audited.push(fields),
     explain: (error) => error,
     log: (line) => logged.push(line),
-    // A test that lets days pass does not want to look every ten seconds of them.
-    alertsEveryMs: 3_600_000,
+    // A test that lets days pass does not want to look at alerts every ten seconds of them.
+    alertsEveryMs: 30 * 86_400_000,
     ...settings,
     config: { apiRoot: server.url, mode: 'polling', intervalSeconds: 300, digestAt: '08:00', ...settings.config },
     client,

@@ -65,6 +65,11 @@ const streamableFormats = new Set([
   'RowBinary',
 ])
 
+/** Writers send the same statement before each batch: its printed form is kept, which saves a query for each. */
+const mostKept = 100
+/** Characters. */
+const longestKept = 10_000
+
 /** For questions of our own. */
 const own: SessionSetup = { user: 'agnes', database: 'system', settings: new Map(), params: new Map(), readOnly: false }
 
@@ -72,6 +77,7 @@ export async function createEngine({ sessions, temporaryDirectory }: EngineConte
   const ask = (sql: string, params: ReadonlyMap<string, string> = new Map()): Promise<string> =>
     sessions.run('control', { ...own, params }, async (session) => (await query(session, sql, 'TSVRaw')).text().trim())
   const version = await ask('SELECT version()')
+  const normalised = new Map<string, string>()
   const forbidden = forbiddenFunctions((await ask('SELECT name FROM system.table_functions')).split('\n'))
 
   async function execute(request: EngineRequest, sink: AnswerSink): Promise<void> {
@@ -107,6 +113,19 @@ export async function createEngine({ sessions, temporaryDirectory }: EngineConte
 
   /** The statement as ClickHouse's parser prints it; it refuses several statements in one. */
   async function normalise(statement: string): Promise<string> {
+    const known = normalised.get(statement)
+    if (known !== undefined) return known
+    const printed = await print(statement)
+    if (statement.length <= longestKept) normalised.set(statement, printed)
+    // The oldest goes first.
+    for (const oldest of normalised.keys()) {
+      if (normalised.size <= mostKept) break
+      normalised.delete(oldest)
+    }
+    return printed
+  }
+
+  async function print(statement: string): Promise<string> {
     try {
       return await ask('SELECT formatQuerySingleLine({sql:String})', new Map([['sql', escaped(statement)]]))
     } catch (error) {

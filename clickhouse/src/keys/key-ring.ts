@@ -54,6 +54,8 @@ export interface KeyRing {
   has(scope: Scope): boolean
   /** Resolves when ClickHouse was asked once, with or without an answer. */
   readonly asked: Promise<void>
+  /** Asks ClickHouse now: resolves when the keys of this moment are known, or there was no answer. */
+  askNow(): Promise<void>
   stats(): KeyRingStats
   stop(): Promise<void>
 }
@@ -164,6 +166,11 @@ export function openKeyRing({ client, cacheFile, configured, everyMs = defaultEv
       fixed.some(({ holder }) => holder.scopes.includes(scope)) ||
       [...listed.values()].some((key) => key.scopes.includes(scope) && isLive(key, Date.now())),
     asked: running,
+    async askNow() {
+      // A question under way may have an older answer, and would overwrite ours.
+      await running
+      await refresh()
+    },
     stats: () => ({
       keys: configured.length + listed.size,
       ageSeconds: readAtMs === undefined ? undefined : Math.max(0, Math.round((Date.now() - readAtMs) / 1000)),
