@@ -21,7 +21,7 @@ const config = {
   clickhouseUrl: undefined,
 }
 let engine: TestEngine
-/** Two machines that share a ClickHouse and ask it for keys often. */
+/** Two machines that share a ClickHouse and ask it for keys often; not more often, as each question costs the engine. */
 const gateways: Gateway[] = []
 const logged: string[] = []
 
@@ -33,9 +33,10 @@ beforeAll(async () => {
     const gateway = await startGateway({
       config: { ...config, dataDir: path.join(directory, name) },
       clickhouseUrl: engine.url,
-      sealAfterMs: 50,
+      // Each segment is an insert, and tests that wait for a key send all the while.
+      sealAfterMs: 500,
       needsKeys: true,
-      keysEveryMs: 100,
+      keysEveryMs: 300,
       heartbeatMs: 0, // a process has one telemetry, and the last test wants it
       log: (line) => logged.push(line),
     })
@@ -82,7 +83,7 @@ async function everywhere(key: string, status: number): Promise<void> {
   for (const gateway of gateways) {
     while ((await post(gateway, key)) !== status) {
       if (performance.now() > giveUpAt) throw new Error(`not ${status} on every gateway within 5 s`)
-      await pause(20)
+      await pause(50)
     }
   }
 }
@@ -241,7 +242,7 @@ describe('tenants', () => {
       if (rows.length >= new Set(bodies).size)
         return Object.fromEntries(rows.map(({ body, tenants }) => [body, tenants]))
       if (performance.now() > giveUpAt) throw new Error(`${rows.length} of ${bodies.length} are stored`)
-      await pause(50)
+      await pause(200)
     }
   }
 
