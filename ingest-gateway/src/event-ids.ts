@@ -76,6 +76,52 @@ const noBytes = new Uint8Array(0)
 const maxTenants = 10_000
 const kinds: Readonly<Record<IdKind, number>> = { uid: 1, eventId: 2, claudeCode: 3 }
 
+type TenantKey = readonly [number, number]
+
+/** A class, with those that extend it: one a request, and closures of each would cost more than its ids. */
+abstract class Filter implements IdFilter {
+  private readonly key: TenantKey
+
+  constructor(key: TenantKey) {
+    this.key = key
+  }
+
+  protected abstract isNew(a: number, b: number): boolean
+
+  isKnown(kind: IdKind, bytes: Uint8Array, view: DataView, start: number, end: number): boolean {
+    const a = halfSipHash(bytes, view, start, end, this.key[0] ^ kinds[kind], this.key[1])
+    return !this.isNew(a, secondHalf)
+  }
+
+  isKnownText(kind: IdKind, id: string): boolean {
+    if (!id.isWellFormed()) return false
+    const bytes = Buffer.from(id)
+    return this.isKnown(kind, bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0, bytes.length)
+  }
+}
+
+class IdList {
+  size = 0
+  private memory = noBytes
+  private view: DataView | undefined
+
+  push(a: number, b: number): void {
+    if (this.view === undefined || (this.size + 1) * idBytes > this.memory.length) {
+      const larger = new Uint8Array(Math.max(8 * idBytes, this.memory.length * 2))
+      larger.set(this.memory)
+      this.memory = larger
+      this.view = new DataView(larger.buffer)
+    }
+    this.view.setInt32(this.size * idBytes, a, true)
+    this.view.setInt32(this.size * idBytes + 4, b, true)
+    this.size++
+  }
+
+  bytes(): Uint8Array {
+    return this.memory.subarray(0, this.size * idBytes)
+  }
+}
+
 export function createEventIds(options: EventIdsOptions): EventIds {
   const maxIds = options.maxIds ?? 500_000
   const windowMs = options.windowMs ?? 5 * 60_000
@@ -108,49 +154,65 @@ export function createEventIds(options: EventIdsOptions): EventIds {
     return request === undefined || failed.has(request) || failedBefore.has(request) ? undefined : request
   }
 
-  function begin(tenant: string): RequestIds {
-    rotateIfDue()
-    lastRequest = lastRequest === 0x7fffffff ? 1 : lastRequest + 1
-    const request = lastRequest
-    const added = createIdList()
-    const waits = new Set<Promise<unknown>>()
+  class OneRequest extends Filter implements RequestIds {
+    private readonly number: number
+    private readonly list = new IdList()
+    private waits: Set<Promise<unknown>> | undefined
 
-    function isNew(a: number, b: number): boolean {
+    constructor(number: number, key: TenantKey) {
+      super(key)
+      this.number = number
+    }
+
+    protected isNew(a: number, b: number): boolean {
       const before = requestOf(a, b)
       if (before === undefined) {
-        current.add(a, b, request)
-        added.push(a, b)
+        current.add(a, b, this.number)
+        this.list.push(a, b)
         return true
       }
       const pending = underWay.get(before)
-      if (pending !== undefined) waits.add(pending)
+      if (pending !== undefined) {
+        this.waits ??= new Set()
+        this.waits.add(pending)
+      }
       return false
     }
 
-    const own: RequestIds = {
-      ...createFilter(keyOf(tenant), isNew),
-      note(collected) {
-        const known = createIdList()
-        forEachId(collected, (a, b) => {
-          if (!isNew(a, b)) known.push(a, b)
-        })
-        return known.size === 0 ? undefined : known.bytes()
-      },
-      added: added.bytes,
-      repeated: () => (waits.size === 0 ? undefined : Promise.all(waits)),
-      settle(stored) {
-        underWay.set(request, stored)
-        stored.then(
-          () => underWay.delete(request),
-          () => own.fail(),
-        )
-      },
-      fail() {
-        underWay.delete(request)
-        if (added.size > 0) failed.add(request)
-      },
+    note(collected: Uint8Array): Uint8Array | undefined {
+      const known = new IdList()
+      forEachId(collected, (a, b) => {
+        if (!this.isNew(a, b)) known.push(a, b)
+      })
+      return known.size === 0 ? undefined : known.bytes()
     }
-    return own
+
+    added(): Uint8Array {
+      return this.list.bytes()
+    }
+
+    repeated(): Promise<unknown> | undefined {
+      return this.waits && Promise.all(this.waits)
+    }
+
+    settle(stored: Promise<unknown>): void {
+      underWay.set(this.number, stored)
+      stored.then(
+        () => underWay.delete(this.number),
+        () => this.fail(),
+      )
+    }
+
+    fail(): void {
+      underWay.delete(this.number)
+      if (this.list.size > 0) failed.add(this.number)
+    }
+  }
+
+  function begin(tenant: string): RequestIds {
+    rotateIfDue()
+    lastRequest = lastRequest === 0x7fffffff ? 1 : lastRequest + 1
+    return new OneRequest(lastRequest, keyOf(tenant))
   }
 
   return {
@@ -171,23 +233,33 @@ export function createEventIds(options: EventIdsOptions): EventIds {
  */
 export function createIdCollector(key: Uint8Array): (tenant: string, known?: Uint8Array) => CollectedIds {
   const keyOf = tenantKeys(key)
-  return (tenant, known) => {
-    // Small, as most requests are.
-    const seen = createTable(1_024)
-    if (known !== undefined) forEachId(known, (a, b) => seen.add(a, b, durable))
-    const added = createIdList()
-    const isNew = (a: number, b: number): boolean => {
-      if (seen.find(a, b) !== undefined) return false
-      seen.add(a, b, durable)
-      added.push(a, b)
-      return true
-    }
-    return { ...createFilter(keyOf(tenant), isNew), added: added.bytes }
+  return (tenant, known) => new Collector(keyOf(tenant), known)
+}
+
+class Collector extends Filter implements CollectedIds {
+  // Small, as most requests are.
+  private readonly seen = createTable(1_024)
+  private readonly list = new IdList()
+
+  constructor(key: TenantKey, known: Uint8Array | undefined) {
+    super(key)
+    if (known !== undefined) forEachId(known, (a, b) => this.seen.add(a, b, durable))
+  }
+
+  protected isNew(a: number, b: number): boolean {
+    if (this.seen.find(a, b) !== undefined) return false
+    this.seen.add(a, b, durable)
+    this.list.push(a, b)
+    return true
+  }
+
+  added(): Uint8Array {
+    return this.list.bytes()
   }
 }
 
-function tenantKeys(key: Uint8Array): (tenant: string) => readonly [number, number] {
-  const keys = new Map<string, readonly [number, number]>()
+function tenantKeys(key: Uint8Array): (tenant: string) => TenantKey {
+  const keys = new Map<string, TenantKey>()
   return (tenant) => {
     let own = keys.get(tenant)
     if (own === undefined) {
@@ -197,50 +269,6 @@ function tenantKeys(key: Uint8Array): (tenant: string) => readonly [number, numb
       keys.set(tenant, own)
     }
     return own
-  }
-}
-
-function createFilter([key0, key1]: readonly [number, number], isNew: (a: number, b: number) => boolean): IdFilter {
-  const isKnown: IdFilter['isKnown'] = (kind, bytes, view, start, end) => {
-    const a = halfSipHash(bytes, view, start, end, key0 ^ kinds[kind], key1)
-    return !isNew(a, secondHalf)
-  }
-  return {
-    isKnown,
-    isKnownText(kind, id) {
-      if (!id.isWellFormed()) return false
-      const bytes = Buffer.from(id)
-      return isKnown(kind, bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0, bytes.length)
-    },
-  }
-}
-
-interface IdList {
-  readonly size: number
-  push(a: number, b: number): void
-  bytes(): Uint8Array
-}
-
-function createIdList(): IdList {
-  let bytes = noBytes
-  let view: DataView | undefined
-  let size = 0
-  return {
-    get size() {
-      return size
-    },
-    push(a, b) {
-      if (view === undefined || (size + 1) * idBytes > bytes.length) {
-        const larger = new Uint8Array(Math.max(256, bytes.length * 2))
-        larger.set(bytes)
-        bytes = larger
-        view = new DataView(larger.buffer)
-      }
-      view.setInt32(size * idBytes, a, true)
-      view.setInt32(size * idBytes + 4, b, true)
-      size++
-    },
-    bytes: () => bytes.subarray(0, size * idBytes),
   }
 }
 

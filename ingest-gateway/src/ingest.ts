@@ -1,12 +1,13 @@
 /** One request's way: bytes → rows → disk → answer. Transport (HTTP, later gRPC) stays outside. */
 
 import type { StartRedaction } from '@agnes/redaction'
+import { giveBack } from './buffer-pool.ts'
 import type { EventIds, RequestIds } from './event-ids.ts'
 import { decode, type Rows, type TranscodeLimits, type WireFormat } from './otlp/decode.ts'
 import { type DecodeThreads, worthAThreadBytes } from './otlp/decode-threads.ts'
 import type { RecentRequests } from './recent-requests.ts'
 import type { RequestHash } from './request-hash.ts'
-import type { Spool, SpoolRequest } from './spool/spool.ts'
+import type { Spool } from './spool/spool.ts'
 import { createTenantCounter, type TenantCounter } from './tenant-counter.ts'
 
 export interface IngestCounters {
@@ -25,7 +26,7 @@ export interface Ingested {
 
 export interface Ingest {
   /**
-   * Takes a log export request, whose memory may change hands; resolves when it is on disk.
+   * Takes a log export request, and its memory with it; resolves when it is on disk.
    * @param onRecords told how many records there are as soon as that is known; not for a retry
    * @throws RequestError if it can't be understood, SpoolUnavailableError if it can't be made durable
    */
@@ -77,6 +78,7 @@ export function createIngest(options: IngestOptions): Ingest {
     const requestHash = hashOf(body, format, tenant)
     const before = recent.find(requestHash)
     if (before !== undefined) {
+      giveBack(body)
       const answer = await before
       counters.received.add(tenant, answer.records)
       counters.duplicate.add(tenant, answer.records)
@@ -109,7 +111,7 @@ export function createIngest(options: IngestOptions): Ingest {
     }
     const { records, duplicates, rejected, notes } = rows
     onRecords(records + duplicates + rejected)
-    await append(rows, { tenant: request.tenant, receivedAtNs: request.receivedAtNs, requestHash }, ids)
+    await append(rows, request, requestHash, ids)
     counters.received.add(request.tenant, records + duplicates + rejected)
     counters.duplicate.add(request.tenant, duplicates)
     counters.rejected.add(request.tenant, rejected)
@@ -117,11 +119,12 @@ export function createIngest(options: IngestOptions): Ingest {
   }
 
   function decodeHere({ body, format, receivedAtNs, tenant }: Undecoded, ids: RequestIds): Rows {
-    return decode(body, format, receivedAtNs, {
-      redactor: redaction(tenant),
-      ids,
-      ...(limits === undefined ? {} : { limits }),
-    })
+    const redactor = redaction(tenant)
+    try {
+      return decode(body, format, receivedAtNs, limits === undefined ? { redactor, ids } : { redactor, ids, limits })
+    } finally {
+      giveBack(body)
+    }
   }
 
   /** Threads do not know which events came before; where some did, the request is decoded once more without them. */
@@ -134,12 +137,20 @@ export function createIngest(options: IngestOptions): Ingest {
 
   async function append(
     { records, unfoldedBytes, bytes: payload }: Rows,
-    request: Pick<SpoolRequest, 'tenant' | 'receivedAtNs' | 'requestHash'>,
+    { tenant, receivedAtNs }: Undecoded,
+    requestHash: Uint8Array,
     ids: RequestIds,
   ): Promise<void> {
-    // What came before and is not on disk yet: only when it is may this request be acknowledged.
-    await ids.repeated()
-    if (records > 0) await spool.append({ ...request, ruleSet, ids: ids.added(), records, unfoldedBytes, payload })
+    try {
+      // What came before and is not on disk yet: only when it is may this request be acknowledged.
+      const repeated = ids.repeated()
+      if (repeated !== undefined) await repeated
+      if (records === 0) return
+      const added = ids.added()
+      await spool.append({ tenant, receivedAtNs, requestHash, ruleSet, ids: added, records, unfoldedBytes, payload })
+    } finally {
+      giveBack(payload)
+    }
   }
 
   return { logs, counters }

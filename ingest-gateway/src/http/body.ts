@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
+import { giveBack, join } from '../buffer-pool.ts'
 import { BusyError } from '../byte-budget.ts'
 
 export interface BodyLimits {
@@ -73,7 +74,7 @@ export function contentEncoding(header: string | undefined): Encoding {
 }
 
 /**
- * The whole body, inflated.
+ * The whole body, inflated; its memory may be given back (buffer-pool.ts).
  * @param proceed called when nothing speaks against reading: a client that waits for `100 Continue` is told here
  * @throws BodyError 413 past a limit (a declared length is refused unread), 400 if it can't be inflated
  * @throws BusyError if there is no room for it
@@ -92,7 +93,10 @@ export async function readBody(
     return sent
   }
   try {
-    return await inflate(sent, createInflater, limits.maxDecodedBytes, room)
+    const inflated = await inflate(sent, createInflater, limits.maxDecodedBytes, room)
+    // Where it fails the inflater may be reading it still.
+    giveBack(sent)
+    return inflated
   } catch (error) {
     if (error instanceof BusyError || error instanceof BodyError) throw error
     // zlib's messages are fixed sentences: "unexpected end of file", "incorrect data check" …
@@ -142,7 +146,7 @@ async function inflateNow(sent: Buffer, create: CreateInflater, maxBytes: number
     room.take(chunk.length)
     chunks.push(chunk)
   }
-  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes)
+  return join(chunks, bytes)
 }
 
 async function readSent(request: IncomingMessage, maxBytes: number, room: Room, proceed: () => void): Promise<Buffer> {
@@ -172,7 +176,7 @@ async function readSent(request: IncomingMessage, maxBytes: number, room: Room, 
       }
     }
     request.on('data', onData)
-    request.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes)))
+    request.on('end', () => resolve(join(chunks, bytes)))
     request.on('error', () => reject(new AbortedError('the connection ended before the body was complete')))
     request.on('aborted', () => reject(new AbortedError('the connection ended before the body was complete')))
   })

@@ -108,7 +108,7 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     if (request.method !== method && !(method === 'GET' && request.method === 'HEAD')) {
       return refuse(405, `${path} takes ${method}`, { Allow: method === 'GET' ? 'GET, HEAD' : method })
     }
-    const credentials = request.headersDistinct.authorization ?? []
+    const credentials = credentialsOf(request)
     const address = request.socket.remoteAddress ?? ''
     let admission: Admission
     try {
@@ -204,7 +204,8 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
     const { socket } = request
     const start = performance.now()
     underWay.set(socket, (underWay.get(socket) ?? 0) + 1)
-    const patience = arriveWithinMs * (options.sessions.owns(pathOf(request.url ?? '/')) ? sessionPatience : 1)
+    const isSession = options.sessions.owns(pathOf(request.url ?? '/'))
+    const patience = arriveWithinMs * (isSession ? sessionPatience : 1)
     const late = setTimeout(() => request.complete || socket.destroy(), patience).unref()
     response.once('close', () => {
       clearTimeout(late)
@@ -217,7 +218,7 @@ export async function listen(options: HttpOptions): Promise<HttpListener> {
           return
         }
         send(request, response, answer)
-        const protocol = options.sessions.owns(pathOf(request.url ?? '/')) ? 'sessions' : 'http'
+        const protocol = isSession ? 'sessions' : 'http'
         if (request.method === 'POST') metrics.request(protocol, answer.status, (performance.now() - start) / 1000)
       })
       .catch((error: Error) => {
@@ -306,7 +307,9 @@ function send(request: IncomingMessage, response: ServerResponse, answer: Format
     // With the body unread the connection ends after the answer, or the rest of it would be taken for a request.
     ...(whole ? {} : { Connection: 'close' }),
   })
-  if (whole) response.end(answer.body)
+  // An empty body would be written as a part of its own.
+  if (whole && answer.body.length === 0) response.end()
+  else if (whole) response.end(answer.body)
   else {
     response.write(answer.body)
     const timer = setTimeout(() => response.end(), lingerMs)
@@ -336,8 +339,14 @@ function declaredBytes({ headers }: IncomingMessage): number | undefined {
   return headers['content-length'] === undefined ? undefined : Number(headers['content-length'])
 }
 
+/** All values of the header. Node.js keeps only the first of several, and takes a while to tell them all. */
+function credentialsOf(request: IncomingMessage): readonly string[] {
+  return request.headers.authorization === undefined ? [] : (request.headersDistinct.authorization ?? [])
+}
+
 /** The path of a request target, which may be a whole URI (RFC 9112, section 3.2.2). */
 function pathOf(target: string): string {
+  if (Object.hasOwn(routes, target)) return target
   return target.replace(/^https?:\/\/[^/?]*/i, '').split('?', 1)[0] as string
 }
 

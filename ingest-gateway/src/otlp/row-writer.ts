@@ -4,6 +4,7 @@
  * @see https://clickhouse.com/docs/interfaces/formats/RowBinary
  */
 import { isUtf8 } from 'node:buffer'
+import { giveBack, takeBuffer } from '../buffer-pool.ts'
 import { maxRowBytes, tooManyRowBytes } from './rows.ts'
 
 /** Up to here copying four bytes a step in JavaScript beats the fixed cost of a native copy and check (bench/transcode). */
@@ -35,11 +36,11 @@ export class RowWriter {
   repairedStrings = 0
 
   constructor(capacity: number) {
-    // Not from the shared pool: the buffer lives until its fsync and is handed to the kernel as it is.
-    this.bytes = Buffer.allocUnsafeSlow(Math.max(256, capacity))
+    this.bytes = takeBuffer(capacity)
     this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength)
   }
 
+  /** What was written, in the writer's own memory; whoever needs it no more may give that back (buffer-pool.ts). */
   written(): Uint8Array {
     return this.bytes.subarray(0, this.at)
   }
@@ -255,8 +256,9 @@ export class RowWriter {
 
   private grow(count: number): void {
     if (this.at + count > maxRowBytes) throw tooManyRowBytes()
-    const larger = Buffer.allocUnsafeSlow(Math.max(this.bytes.length * 2, this.at + count))
+    const larger = takeBuffer(Math.max(this.bytes.length * 2, this.at + count))
     larger.set(this.bytes.subarray(0, this.at))
+    giveBack(this.bytes)
     this.bytes = larger
     this.view = new DataView(larger.buffer, larger.byteOffset, larger.byteLength)
   }

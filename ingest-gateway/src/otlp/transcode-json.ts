@@ -7,6 +7,7 @@
  */
 import { Buffer, isUtf8 } from 'node:buffer'
 import type { Redactor } from '@agnes/redaction'
+import { giveBack } from '../buffer-pool.ts'
 import type { IdFilter } from '../event-ids.ts'
 import { type ResourcePrefix, RowWriter, resourcePrefix, writeGroupRedactions } from './row-writer.ts'
 import {
@@ -193,6 +194,7 @@ class Walk {
     for (const [i, scopeLogs] of listOf(resourceLogs, 'scopeLogs', `${at}.scopeLogs`).entries()) {
       if (this.scopeLogs(written, scopeLogs, `${at}.scopeLogs[${i}]`)) groups++
     }
+    giveBack(written.columns)
     return groups
   }
 

@@ -8,6 +8,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { hasCandidate, type Redactor } from '@agnes/redaction'
+import { giveBack } from '../buffer-pool.ts'
 import type { IdFilter } from '../event-ids.ts'
 import { ProtobufError, Reader } from './reader.ts'
 import { base64Length, type ResourcePrefix, RowWriter, resourcePrefix, writeGroupRedactions } from './row-writer.ts'
@@ -239,6 +240,7 @@ class Transcoder {
       if (this.scopeLogs(resource, reader.at, next)) groups++
       reader.at = next
     }
+    giveBack(resource.columns)
     reader.at = end
     return groups
   }

@@ -22,15 +22,14 @@ afterEach(() => rmSync(directory, { recursive: true }))
 /** A request of one record. */
 function frame(seq: bigint): Buffer {
   const payload = Buffer.from(`payload of ${seq}`)
-  const header = encodeFrameHeader({
+  const request = {
     tenant: 'default',
     receivedAtNs: 1_763_726_400_000_000_000n,
     requestHash: Buffer.alloc(16, Number(seq)),
     records: 1,
     payload,
-    seq,
-    batchId: '0198aaaa-0000-7000-8000-000000000001',
-  })
+  }
+  const header = encodeFrameHeader(request, seq, '0198aaaa-0000-7000-8000-000000000001')
   return Buffer.concat([header, payload])
 }
 

@@ -31,9 +31,7 @@ function segmentOfToday(): Buffer {
     const resource = { attributes: [{ key: 'service.name', value: { stringValue: 'fixture' } }] }
     const body = Buffer.from(JSON.stringify({ resourceLogs: [{ resource, scopeLogs: [{ logRecords }] }] }))
     const { bytes: payload } = transcodeJson(body, receivedAtNs)
-    const header = encodeFrameHeader({
-      seq: BigInt(1 + 2 * i),
-      batchId: '01890000-0000-7000-8000-0000000f1c7f',
+    const request = {
       tenant: 'fixture',
       receivedAtNs: receivedAtNs + BigInt(i),
       requestHash: Buffer.alloc(16, `request ${i} `),
@@ -41,7 +39,8 @@ function segmentOfToday(): Buffer {
       ids: Buffer.alloc(16, 2),
       records: 2,
       payload,
-    })
+    }
+    const header = encodeFrameHeader(request, BigInt(1 + 2 * i), '01890000-0000-7000-8000-0000000f1c7f')
     return Buffer.concat([header, payload])
   })
   return Buffer.concat(frames)

@@ -91,8 +91,6 @@ export interface FrameHeader {
 }
 
 export interface FrameInput {
-  readonly seq: bigint
-  readonly batchId: string
   readonly tenant: string
   readonly receivedAtNs: bigint
   readonly requestHash: Uint8Array
@@ -102,25 +100,29 @@ export interface FrameInput {
   readonly payload: Uint8Array
 }
 
-/** The header that goes before `payload` on disk. */
-export function encodeFrameHeader(frame: FrameInput): Buffer {
+/**
+ * The header that goes before `payload` on disk.
+ * @param seq sequence number of its first record
+ * @param batchId of its segment, a UUID
+ */
+export function encodeFrameHeader(frame: FrameInput, seq: bigint, batchId: string): Buffer {
   const { ruleSet = noRuleSet, ids = noIds } = frame
-  const tenant = Buffer.from(frame.tenant)
-  if (tenant.length > maxTenantBytes) throw new RangeError(`tenant is longer than ${maxTenantBytes} bytes`)
-  const idsAt = fixedHeaderBytes + tenant.length
+  const tenantBytes = Buffer.byteLength(frame.tenant)
+  if (tenantBytes > maxTenantBytes) throw new RangeError(`tenant is longer than ${maxTenantBytes} bytes`)
+  const idsAt = fixedHeaderBytes + tenantBytes
   const header = Buffer.allocUnsafe(idsAt + varintBytes(ids.length) + ids.length)
   header.writeUInt32LE(magic, 0)
   header.writeUInt32LE(header.length, 8)
   header.writeUInt32LE(frame.payload.length, 12)
   header.writeUInt32LE(crc32(frame.payload), 16)
   header.writeUInt32LE(frame.records, 20)
-  header.writeBigUInt64LE(frame.seq, 24)
+  header.writeBigUInt64LE(seq, 24)
   header.writeBigInt64LE(frame.receivedAtNs, 32)
-  writeUuid(header, frame.batchId, 40)
+  writeUuid(header, batchId, 40)
   header.set(frame.requestHash, 56)
   header.set(ruleSet, 72)
-  header[80] = tenant.length
-  header.set(tenant, fixedHeaderBytes)
+  header[80] = tenantBytes
+  header.write(frame.tenant, fixedHeaderBytes)
   writeVarint(header, ids.length, idsAt)
   header.set(ids, header.length - ids.length)
   header.writeUInt32LE(crc32(header.subarray(8)), 4)
@@ -212,11 +214,19 @@ export function findMagic(bytes: Buffer, from: number): number {
   return -1
 }
 
+/** The last UUID and its bytes: all frames of a segment have the same. */
+let lastUuid = ''
+const lastUuidBytes = Buffer.alloc(16)
+
 /** ClickHouse writes a UUID as two little-endian UInt64, the high one first. */
 function writeUuid(target: Buffer, uuid: string, at: number): void {
-  const hex = uuid.replaceAll('-', '')
-  target.writeBigUInt64LE(BigInt(`0x${hex.slice(0, 16)}`), at)
-  target.writeBigUInt64LE(BigInt(`0x${hex.slice(16)}`), at + 8)
+  if (uuid !== lastUuid) {
+    const hex = uuid.replaceAll('-', '')
+    lastUuidBytes.writeBigUInt64LE(BigInt(`0x${hex.slice(0, 16)}`), 0)
+    lastUuidBytes.writeBigUInt64LE(BigInt(`0x${hex.slice(16)}`), 8)
+    lastUuid = uuid
+  }
+  target.set(lastUuidBytes, at)
 }
 
 function readUuid(source: Buffer, at: number): string {

@@ -333,7 +333,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     let bytes = 0
     let records = 0
     for (const { request } of group) {
-      const header = encodeFrameHeader({ ...request, seq: nextSeq + BigInt(records), batchId: active.batchId })
+      const header = encodeFrameHeader(request, nextSeq + BigInt(records), active.batchId)
       parts.push(header, request.payload)
       bytes += header.length + request.payload.length
       records += request.records
