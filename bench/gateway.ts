@@ -2,12 +2,13 @@
  * The gateway alone, its ClickHouse away: what it acknowledges goes to the spool and stays there. One process for each
  * case, so that memory and CPU are that case's own.
  */
-import { Agent, request as httpRequest } from 'node:http'
+import { Agent } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
-import { cpuSeconds, peakRssMb, type SpoolOnly, startSpoolOnly } from './instance.ts'
+import { cpuSeconds, peakRssMb, startSpoolOnly } from './instance.ts'
 import { protobufTemplate, stamp } from './load.ts'
 import { type Figure, quantile, report } from './report.ts'
+import { send } from './send.ts'
 
 interface Case {
   readonly name: string
@@ -28,7 +29,8 @@ interface Case {
 
 /** A case ends after this, or with its last request. */
 const caseMs = 4_000
-const warmUps = 20
+/** Until what a request runs through is compiled: a gateway runs for days. */
+const warmUpMs = 2_000
 const usual = { recordsARequest: 500, connections: 8, requests: 4_000 } as const
 const cases: readonly Case[] = [
   { name: '500 records, 8 connections', ...usual, goals: { recordsPerSecond: 250_000, cpuPerRecord: 4 } },
@@ -53,21 +55,25 @@ async function run({ name, recordsARequest, connections, requests, goals = {}, .
   const gateway = await startSpoolOnly(rest.env)
   const agent = new Agent({ keepAlive: true, maxSockets: connections })
   const next = bodies(recordsARequest, requests, rest)
+  const headers: Record<string, string> = rest.gzip ? { 'Content-Encoding': 'gzip' } : {}
   const acks: number[] = []
   try {
-    for (let i = 0; i < warmUps; i++) await send(gateway, agent, next(), rest.gzip)
-    const cpuBefore = cpuSeconds(gateway.pid)
-    let left = requests
-    const start = performance.now()
-    await Promise.all(
-      Array.from({ length: connections }, async () => {
-        while (left-- > 0 && performance.now() - start < caseMs) {
+    const sendFor = async (ms: number, most: number, told: (ackMs: number) => void): Promise<void> => {
+      let left = most
+      const start = performance.now()
+      const connection = async (): Promise<void> => {
+        while (left-- > 0 && performance.now() - start < ms) {
           const sent = performance.now()
-          await send(gateway, agent, next(), rest.gzip)
-          acks.push(performance.now() - sent)
+          await send(gateway.otlpUrl, agent, next(), headers)
+          told(performance.now() - sent)
         }
-      }),
-    )
+      }
+      await Promise.all(Array.from({ length: connections }, connection))
+    }
+    await sendFor(warmUpMs, requests / 2, () => {})
+    const cpuBefore = cpuSeconds(gateway.pid)
+    const start = performance.now()
+    await sendFor(caseMs, requests, (ackMs) => acks.push(ackMs))
     const seconds = (performance.now() - start) / 1000
     const cpu = (cpuSeconds(gateway.pid) - cpuBefore) * 1e6
     const records = acks.length * recordsARequest
@@ -111,7 +117,7 @@ function bodies(
   let sent = 0
   const fresh = (): Buffer => stamp(template, sent++ * records)
   if (!gzip) return fresh
-  const ready = Array.from({ length: requests + warmUps }, () => gzipSync(fresh(), { level: 1 }))
+  const ready = Array.from({ length: 1.5 * requests }, () => gzipSync(fresh(), { level: 1 }))
   return () => ready.pop() as Buffer
 }
 
@@ -123,13 +129,13 @@ async function latency(recordsPerSecond: number, seconds: number): Promise<Figur
   const everyMs = (1000 * usual.recordsARequest) / recordsPerSecond
   const acks: number[] = []
   try {
-    for (let i = 0; i < 20; i++) await send(gateway, agent, next())
+    for (let i = 0; i < 100; i++) await send(gateway.otlpUrl, agent, next())
     const answers: Promise<unknown>[] = []
     const start = performance.now()
     for (let i = 0; i < (recordsPerSecond * seconds) / usual.recordsARequest; i++) {
       const due = start + i * everyMs
       await pause(Math.max(0, due - performance.now()))
-      answers.push(send(gateway, agent, next()).then(() => acks.push(performance.now() - due)))
+      answers.push(send(gateway.otlpUrl, agent, next()).then(() => acks.push(performance.now() - due)))
     }
     await Promise.all(answers)
   } finally {
@@ -141,22 +147,4 @@ async function latency(recordsPerSecond: number, seconds: number): Promise<Figur
     { name: `${at}: ack p50`, value: quantile(acks, 0.5), unit: 'ms' },
     { name: `${at}: ack p99`, value: quantile(acks, 0.99), unit: 'ms', goal: { atMost: 25 } },
   ]
-}
-
-function send({ otlpUrl }: SpoolOnly, agent: Agent, body: Buffer, gzip = false): Promise<void> {
-  const headers = {
-    'Content-Type': 'application/x-protobuf',
-    'Content-Length': body.length,
-    ...(gzip ? { 'Content-Encoding': 'gzip' } : {}),
-  }
-  return new Promise((resolve, reject) => {
-    const request = httpRequest(`${otlpUrl}/v1/logs`, { method: 'POST', agent, headers }, (response) => {
-      response.resume()
-      response.on('end', () =>
-        response.statusCode === 200 ? resolve() : reject(new Error(`the gateway answered ${response.statusCode}`)),
-      )
-    })
-    request.on('error', reject)
-    request.end(body)
-  })
 }

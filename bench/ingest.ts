@@ -3,12 +3,13 @@
  * Throughput is closed-loop over 8 connections until every record is stored; latencies are measured open-loop at
  * 10,000 records/s, from the moment a request was due, so that a slow answer is not hidden by sending less.
  */
-import { Agent, request as httpRequest } from 'node:http'
+import { Agent } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { ClickHouseClient } from '@clickhouse/client'
 import { cpuSeconds, type Instance, peakRssMb, startInstance } from './instance.ts'
 import { jsonTemplate, protobufTemplate, stamp, type Template } from './load.ts'
 import { type Figure, quantile, report } from './report.ts'
+import { send } from './send.ts'
 
 const recordsARequest = 500
 const connections = 8
@@ -48,7 +49,7 @@ async function throughput(instance: Instance, format: Format, records: number): 
   const acks: number[] = []
   let left = records / recordsARequest
   const cold = await count(instance.client)
-  await send(instance.otlpUrl, agent, format, nextBody(template)) // warms both sides up
+  await send(instance.otlpUrl, agent, nextBody(template), { 'Content-Type': contentTypes[format] }) // warms both sides up
   while ((await count(instance.client)) < cold + recordsARequest) await pause(20)
   const before = cold + recordsARequest
   const cpuBefore = cpuSeconds(instance.gatewayPid)
@@ -58,7 +59,7 @@ async function throughput(instance: Instance, format: Format, records: number): 
     Array.from({ length: connections }, async () => {
       while (left-- > 0) {
         const sent = performance.now()
-        await send(instance.otlpUrl, agent, format, nextBody(template))
+        await send(instance.otlpUrl, agent, nextBody(template), { 'Content-Type': contentTypes[format] })
         acks.push(performance.now() - sent)
       }
     }),
@@ -115,7 +116,7 @@ async function latency(instance: Instance, recordsPerSecond: number, seconds: nu
     await pause(Math.max(0, due - performance.now()))
     dueAt.push(due)
     answers.push(
-      send(instance.otlpUrl, agent, 'protobuf', nextBody(template)).then(() => {
+      send(instance.otlpUrl, agent, nextBody(template)).then(() => {
         acks.push(performance.now() - due)
       }),
     )
@@ -156,21 +157,4 @@ async function countWhere(client: ClickHouseClient, where: string): Promise<numb
   const result = await client.query({ query: `SELECT count() AS n FROM otel_logs ${where}`, format: 'JSONEachRow' })
   const [row] = await result.json<{ n: string }>()
   return Number(row?.n ?? 0)
-}
-
-function send(url: string, agent: Agent, format: Format, body: Buffer): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const request = httpRequest(
-      `${url}/v1/logs`,
-      { method: 'POST', agent, headers: { 'Content-Type': contentTypes[format], 'Content-Length': body.length } },
-      (response) => {
-        response.resume()
-        response.on('end', () =>
-          response.statusCode === 200 ? resolve() : reject(new Error(`the gateway answered ${response.statusCode}`)),
-        )
-      },
-    )
-    request.on('error', reject)
-    request.end(body)
-  })
 }

@@ -4,13 +4,14 @@
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { Agent, request as httpRequest } from 'node:http'
+import { Agent } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
 import { isMainThread, type MessagePort, parentPort, Worker, workerData } from 'node:worker_threads'
 import { environment, type Instance, main, startInstance } from './instance.ts'
 import { protobufTemplate, stamp } from './load.ts'
 import { type Figure, quantile, report } from './report.ts'
 import { session } from './scan.ts'
+import { post } from './send.ts'
 
 const everyMs = 20
 const phaseMs = 12_000
@@ -94,7 +95,7 @@ async function quietTenant(url: string, agent: Agent, end: Promise<unknown>): Pr
     const due = start + i * everyMs
     await pause(Math.max(0, due - performance.now()))
     answers.push(
-      send(url, agent, 'quiet', next()).then((status) => {
+      sendAs('quiet', url, agent, next()).then((status) => {
         if (status !== 200) throw new Error(`the quiet tenant was answered ${status}`)
         acks.push(performance.now() - due)
       }),
@@ -142,7 +143,7 @@ async function flood(url: string, port: MessagePort): Promise<void> {
     while (!stopped) {
       const begun = performance.now()
       asked += loudRecords
-      if ((await send(url, agent, 'loud', body)) === 200) {
+      if ((await sendAs('loud', url, agent, body)) === 200) {
         taken += loudRecords
         body = next()
       }
@@ -164,20 +165,8 @@ function bodies(records: number): () => Buffer {
   }
 }
 
-function send(url: string, agent: Agent, tenant: keyof typeof keys, body: Buffer): Promise<number> {
-  const headers = {
-    'Content-Type': 'application/x-protobuf',
-    'Content-Length': body.length,
-    Authorization: `Bearer ${keys[tenant]}`,
-  }
-  return new Promise((resolve, reject) => {
-    const request = httpRequest(`${url}/v1/logs`, { method: 'POST', agent, headers }, (response) => {
-      response.resume()
-      response.on('end', () => resolve(response.statusCode ?? 0))
-    })
-    request.on('error', reject)
-    request.end(body)
-  })
+function sendAs(tenant: keyof typeof keys, url: string, agent: Agent, body: Buffer): Promise<number> {
+  return post(url, agent, body, { Authorization: `Bearer ${keys[tenant]}` })
 }
 
 async function upload(url: string): Promise<void> {

@@ -1,4 +1,5 @@
-/** `npm run bench [transcode|gateway|neighbours|ingest|query|inbox|dashboards|scan|sessions|report|up …]`: all of them without arguments. */
+/** `npm run bench [transcode|gateway|collector|neighbours|ingest|query|inbox|dashboards|scan|sessions|report|up …]`: all of them without arguments. */
+import { benchCollector } from './collector.ts'
 import { benchDashboards } from './dashboards.ts'
 import { benchGateway } from './gateway.ts'
 import { benchInbox } from './inbox.ts'
@@ -14,6 +15,7 @@ import { benchUp } from './up.ts'
 const benches: Readonly<Record<string, () => void | Promise<void>>> = {
   transcode: benchTranscode,
   gateway: benchGateway,
+  collector: benchCollector,
   neighbours: benchNeighbours,
   ingest: benchIngest,
   query: benchQuery,
