@@ -101,6 +101,24 @@ test('an id is remembered for a generation at least, and forgotten after two, by
   expect(store(byNumber, 'n0')).toBe(false)
 })
 
+test('generations that follow each other through the same memory remember what is theirs', () => {
+  const generation = 9_000
+  const ids = createEventIds({ key, maxIds: generation })
+  const told = (from: number, to: number): boolean[] => {
+    const request = ids.begin('default')
+    const known = Array.from({ length: to - from }, (_, i) => knows(request, `n${from + i}`))
+    request.settle(Promise.resolve())
+    return known
+  }
+  for (let first = 0; first < 8 * generation; first += 1_000) {
+    expect(told(first, first + 1_000)).not.toContain(true)
+    // Those of the last generation at least are known still.
+    const from = Math.max(0, first + 1_000 - generation)
+    expect(told(from, from + 50)).not.toContain(false)
+  }
+  expect(told(0, 1_000)).not.toContain(true)
+})
+
 test('after a pause nothing is remembered for longer than two generations', () => {
   let nowMs = 0
   const ids = createEventIds({ key, windowMs: 100, now: () => nowMs })

@@ -74,6 +74,8 @@ export const idBytes = 8
 const durable = 0
 const noBytes = new Uint8Array(0)
 const maxTenants = 10_000
+/** Of a table that has held nothing yet. */
+const firstPlaces = 16_384
 const kinds: Readonly<Record<IdKind, number>> = { uid: 1, eventId: 2, claudeCode: 3 }
 
 type TenantKey = readonly [number, number]
@@ -126,8 +128,8 @@ export function createEventIds(options: EventIdsOptions): EventIds {
   const maxIds = options.maxIds ?? 500_000
   const windowMs = options.windowMs ?? 5 * 60_000
   const now = options.now ?? (() => performance.now())
-  let current = createTable()
-  let previous = createTable()
+  let current = new Table(firstPlaces)
+  let previous = new Table(firstPlaces)
   let currentSince = now()
   let lastRequest = durable
   /** Requests that are not on disk yet. */
@@ -141,18 +143,15 @@ export function createEventIds(options: EventIdsOptions): EventIds {
     const age = now() - currentSince
     if (current.size < maxIds && age < windowMs) return
     // After a pause of two generations the one before is as old.
-    previous = age < 2 * windowMs ? current : createTable()
-    current = createTable()
+    const kept = age < 2 * windowMs ? current : new Table(firstPlaces)
+    current = current.another(previous)
+    previous = kept
     currentSince = now()
     failedBefore = failed
     failed = new Set()
   }
 
-  /** The request that brought the id; undefined if none did, or none that counts. */
-  function requestOf(a: number, b: number): number | undefined {
-    const request = current.find(a, b) ?? previous.find(a, b)
-    return request === undefined || failed.has(request) || failedBefore.has(request) ? undefined : request
-  }
+  const counts = (request: number): boolean => request !== nobody && !failed.has(request) && !failedBefore.has(request)
 
   class OneRequest extends Filter implements RequestIds {
     private readonly number: number
@@ -165,9 +164,11 @@ export function createEventIds(options: EventIdsOptions): EventIds {
     }
 
     protected isNew(a: number, b: number): boolean {
-      const before = requestOf(a, b)
-      if (before === undefined) {
-        current.add(a, b, this.number)
+      const at = current.placeOf(a, b)
+      const known = current.requestAt(at)
+      const before = known === nobody ? previous.find(a, b) : known
+      if (!counts(before)) {
+        current.put(at, a, b, this.number)
         this.list.push(a, b)
         return true
       }
@@ -238,7 +239,7 @@ export function createIdCollector(key: Uint8Array): (tenant: string, known?: Uin
 
 class Collector extends Filter implements CollectedIds {
   // Small, as most requests are.
-  private readonly seen = createTable(1_024)
+  private readonly seen = new Table(1_024)
   private readonly list = new IdList()
 
   constructor(key: TenantKey, known: Uint8Array | undefined) {
@@ -247,8 +248,9 @@ class Collector extends Filter implements CollectedIds {
   }
 
   protected isNew(a: number, b: number): boolean {
-    if (this.seen.find(a, b) !== undefined) return false
-    this.seen.add(a, b, durable)
+    const at = this.seen.placeOf(a, b)
+    if (this.seen.requestAt(at) !== nobody) return false
+    this.seen.put(at, a, b, durable)
     this.list.push(a, b)
     return true
   }
@@ -322,60 +324,83 @@ function halfSipHash(bytes: Uint8Array, view: DataView, start: number, end: numb
   return v1 ^ v3
 }
 
-interface Table {
-  readonly size: number
-  find(a: number, b: number): number | undefined
-  add(a: number, b: number, request: number): void
-}
+const placeWords = 3
+/** In place of the request's number: nothing is there. */
+const nobody = -1
 
-/** Open addressing in flat arrays: twelve bytes a place, at most half of them taken. */
-function createTable(places = 16_384): Table {
-  let capacity = places
-  let slots = new Int32Array(capacity * 3)
-  let size = 0
+/** Open addressing in one flat array: twelve bytes a place, at most half of them taken. */
+class Table {
+  size = 0
+  private capacity: number
+  private slots: Int32Array
+
+  /** @param places a power of two */
+  constructor(places: number) {
+    this.capacity = places
+    this.slots = new Int32Array(places * placeWords)
+  }
 
   /** Place of the id, or of the free one where it would go. A free place has two zeros; that id is stored as another. */
-  function placeOf(a: number, b: number, within: Int32Array, places: number): number {
-    let place = (a >>> 0) & (places - 1)
+  placeOf(a: number, b: number): number {
+    const { slots } = this
+    const low = a === 0 && b === 0 ? 1 : b
+    const mask = this.capacity - 1
+    let place = (a >>> 0) & mask
     for (;;) {
-      const at = place * 3
-      if ((within[at] === a && within[at + 1] === b) || (within[at] === 0 && within[at + 1] === 0)) return at
-      place = (place + 1) & (places - 1)
+      const at = place * placeWords
+      if ((slots[at] === a && slots[at + 1] === low) || (slots[at] === 0 && slots[at + 1] === 0)) return at
+      place = (place + 1) & mask
     }
   }
 
-  function grow(): void {
-    const larger = new Int32Array(capacity * 2 * 3)
-    for (let at = 0; at < slots.length; at += 3) {
+  /** @returns the request of a place, {@link nobody} where it is free */
+  requestAt(at: number): number {
+    const { slots } = this
+    return slots[at] === 0 && slots[at + 1] === 0 ? nobody : (slots[at + 2] as number)
+  }
+
+  find(a: number, b: number): number {
+    return this.size === 0 ? nobody : this.requestAt(this.placeOf(a, b))
+  }
+
+  /** @param at what `placeOf` says; holds no longer afterwards */
+  put(at: number, a: number, b: number, request: number): void {
+    const { slots } = this
+    if (slots[at] === 0 && slots[at + 1] === 0) this.size++
+    slots[at] = a
+    slots[at + 1] = a === 0 && b === 0 ? 1 : b
+    slots[at + 2] = request
+    if (this.size * 2 > this.capacity) this.grow()
+  }
+
+  add(a: number, b: number, request: number): void {
+    this.put(this.placeOf(a, b), a, b, request)
+  }
+
+  /**
+   * An empty table for about as many ids as there are here, in the memory of `old` where it fits: one that has to grow
+   * under load stops everybody while it moves its ids.
+   */
+  another(old: Table): Table {
+    const places = Math.max(firstPlaces, 2 ** (33 - Math.clz32(this.size)))
+    if (old.capacity !== places) return new Table(places)
+    old.slots.fill(0)
+    old.size = 0
+    return old
+  }
+
+  private grow(): void {
+    const { slots } = this
+    this.capacity *= 2
+    this.slots = new Int32Array(slots.length * 2)
+    for (let at = 0; at < slots.length; at += placeWords) {
       const a = slots[at] as number
       const b = slots[at + 1] as number
       if (a === 0 && b === 0) continue
-      const to = placeOf(a, b, larger, capacity * 2)
-      larger[to] = a
-      larger[to + 1] = b
-      larger[to + 2] = slots[at + 2] as number
+      const to = this.placeOf(a, b)
+      this.slots[to] = a
+      this.slots[to + 1] = b
+      this.slots[to + 2] = slots[at + 2] as number
     }
-    slots = larger
-    capacity *= 2
-  }
-
-  return {
-    get size() {
-      return size
-    },
-    find(a, b) {
-      const low = a === 0 && b === 0 ? 1 : b
-      const at = placeOf(a, low, slots, capacity)
-      return slots[at] === a && slots[at + 1] === low ? slots[at + 2] : undefined
-    },
-    add(a, b, request) {
-      const low = a === 0 && b === 0 ? 1 : b
-      const at = placeOf(a, low, slots, capacity)
-      if (slots[at] !== a || slots[at + 1] !== low) size++
-      slots[at] = a
-      slots[at + 1] = low
-      slots[at + 2] = request
-      if (size * 2 > capacity) grow()
-    },
   }
 }
