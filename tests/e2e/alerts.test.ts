@@ -7,6 +7,7 @@ import { type ClickHouseClient, createAgnesClient } from '@agnes/clickhouse'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Ran, type RunningAgnes, startAgnes } from '../support/agnes.ts'
 import { copyDatabase } from '../support/database.ts'
+import { invokeHere } from '../support/invoke.ts'
 import { type Phone, phoneOf, startTelegramServer, type TelegramServer } from '../support/telegram-server.ts'
 
 const dataDir = mkdtempSync(path.join(tmpdir(), 'agnes-e2e-alerts-'))
@@ -22,14 +23,13 @@ beforeAll(async () => {
   instance = await startAgnes(dataDir, {
     // Each look asks some twenty questions.
     AGNES_PROCESSOR_ALERTS_INTERVAL: '3',
-    TELEGRAM_BOT_TOKEN: server.token,
-    TELEGRAM_API_ROOT: server.url,
+    ...telegram(),
     AGNES_TELEGRAM_INTERVAL_SECONDS: '0',
   })
   client = createAgnesClient({ url: instance.clickhouseUrl, application: 'test' })
   await server.polled()
   phone = phoneOf(server, 'Ana')
-  await phone.ask((await instance.agnes('telegram', 'link')).stdout.trim())
+  await phone.ask((await agnes('telegram', 'link')).stdout.trim())
 })
 afterAll(async () => {
   await client?.close()
@@ -38,7 +38,9 @@ afterAll(async () => {
   rmSync(dataDir, { recursive: true })
 })
 
-const alerts = (...args: string[]): Promise<Ran> => instance.agnes('alerts', ...args)
+const telegram = () => ({ TELEGRAM_BOT_TOKEN: server.token, TELEGRAM_API_ROOT: server.url })
+const agnes = (...args: string[]): Promise<Ran> => invokeHere(args, { env: { ...telegram(), AGNES_DATA_DIR: dataDir } })
+const alerts = (...args: string[]): Promise<Ran> => agnes('alerts', ...args)
 
 /** A report that has waited for two days, and its answer. */
 async function report(version: number, status: string): Promise<void> {
@@ -58,7 +60,7 @@ async function timeline(count: number): Promise<Record<string, unknown>[]> {
     return (await (await client.query({ query, format: 'TabSeparated' })).text()).trim()
   }
   while (Number(await counted()) < count) await pause(500)
-  const { stdout } = await instance.agnes('activity', '--json', '--action-prefix', 'alert.')
+  const { stdout } = await agnes('activity', '--json', '--action-prefix', 'alert.')
   return JSON.parse(stdout) as Record<string, unknown>[]
 }
 

@@ -1,31 +1,34 @@
 /** Sessions as an admin meets them: they arrive, `agnes up` processes them, the commands show them. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { constants, getPriority, tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type ClickHouseClient, createAgnesClient } from '@agnes/clickhouse'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type RunningAgnes, startAgnes } from '../support/agnes.ts'
+import { type Ran, type RunningAgnes, startAgnes } from '../support/agnes.ts'
 import { copyDatabase } from '../support/database.ts'
 import { insertEvents } from '../support/events.ts'
+import { invokeHere } from '../support/invoke.ts'
 import { storeSession, transcript } from '../support/stored-sessions.ts'
 
 const dataDir = mkdtempSync(path.join(tmpdir(), 'agnes-sessions-'))
-let agnes: RunningAgnes
+let instance: RunningAgnes
 let client: ClickHouseClient
 beforeAll(async () => {
   await copyDatabase(path.join(dataDir, 'clickhouse'))
-  agnes = await startAgnes(dataDir, {
+  instance = await startAgnes(dataDir, {
     // The others follow it, whatever their own cadence is.
     AGNES_PROCESSOR_TRANSCRIPTS_INTERVAL: '2',
   })
-  client = createAgnesClient({ url: agnes.clickhouseUrl })
+  client = createAgnesClient({ url: instance.clickhouseUrl })
 }, 60_000)
 afterAll(async () => {
   await client?.close()
-  await agnes?.interrupt()
+  await instance?.interrupt()
   rmSync(dataDir, { recursive: true })
 })
+
+const agnes = (...args: string[]): Promise<Ran> => invokeHere(args, { env: { AGNES_DATA_DIR: dataDir } })
 
 const session = (id: string) =>
   transcript(id, new Date('2026-11-20T09:00:00Z'))
@@ -47,7 +50,7 @@ async function until(what: string, query: string): Promise<void> {
   for (const end = performance.now() + 60_000; performance.now() < end; await pause(500)) {
     if ((await rows(query)).length > 0) return
   }
-  throw new Error(`not within a minute: ${what}\n${agnes.stderr()}`)
+  throw new Error(`not within a minute: ${what}\n${instance.stderr()}`)
 }
 
 /** The last processor of the row has done it; asked of its own small table, for a view costs far more. */
@@ -60,7 +63,7 @@ test('a session that arrives is processed, listed, shown, counted, and leaves an
   await storeSession(client, { tenant: 'default', file: 's-1', lines: session('s-1') })
   await until('s-1 is processed', processed('s-1'))
 
-  const list = await agnes.agnes('sessions', 'list', '--json')
+  const list = await agnes('sessions', 'list', '--json')
   expect(list.code).toBe(0)
   expect(JSON.parse(list.stdout)).toEqual([
     expect.objectContaining({
@@ -71,13 +74,13 @@ test('a session that arrives is processed, listed, shown, counted, and leaves an
       isProcessed: true,
     }),
   ])
-  const table = await agnes.agnes('sessions', 'list', '--finding', 'tool_error')
+  const table = await agnes('sessions', 'list', '--finding', 'tool_error')
   expect(table.stdout).toMatch(/2026-11-20 09:00 +anna +s-1 .*why is the build red\?/)
 
-  const show = await agnes.agnes('sessions', 'show', 's-1.jsonl')
+  const show = await agnes('sessions', 'show', 's-1.jsonl')
   expect(show.code).toBe(0)
   expect(show.stdout).toMatch(/tool_result Edit +tool_error/)
-  expect((await agnes.agnes('sessions', 'show', 'nope')).stderr).toContain('there is no session nope')
+  expect((await agnes('sessions', 'show', 'nope')).stderr).toContain('there is no session nope')
 
   expect(await rows("SELECT turns, tool_calls, errors FROM usage_daily WHERE dimension = 'total'")).toEqual([
     { turns: 4, tool_calls: 1, errors: 1 },
@@ -99,29 +102,29 @@ test('telemetry that is missing is named', { timeout: 60_000 }, async () => {
       attributes: { 'session.id': 'told', 'event.sequence': String(sequence) },
     })),
   )
-  const gaps = await agnes.agnes('sessions', 'gaps', 'told')
+  const gaps = await agnes('sessions', 'gaps', 'told')
   expect(gaps.code).toBe(0)
   expect(gaps.stdout).toMatch(/told .*sequence +2 to 3/)
-  expect((await agnes.agnes('sessions', 'gaps', 'nobody')).stderr).toContain('nothing is missing')
+  expect((await agnes('sessions', 'gaps', 'nobody')).stderr).toContain('nothing is missing')
 })
 
 test('a processor is run by hand, dry first; unknown names and sessions are refused', {
   timeout: 120_000,
 }, async () => {
-  const dry = await agnes.agnes('run-processor', 'failure_scan', '--session', 's-1', '--dry-run')
+  const dry = await agnes('run-processor', 'failure_scan', '--session', 's-1', '--dry-run')
   expect(dry).toMatchObject({ code: 0, stdout: 'failure_scan: 1 of 1 sessions, 1 items (nothing was written)\n' })
   const scans = () => rows<{ scan_id: string }>("SELECT scan_id FROM session_scans FINAL WHERE session_file = 's-1'")
   const before = await scans()
-  expect(await agnes.agnes('run-processor', 'failure_scan', '--session', 's-1', '--json')).toMatchObject({ code: 0 })
+  expect(await agnes('run-processor', 'failure_scan', '--session', 's-1', '--json')).toMatchObject({ code: 0 })
   const after = await scans()
   expect(after).toHaveLength(1)
   expect(after).not.toEqual(before)
-  expect(await agnes.agnes('run-processor', 'nope')).toMatchObject({
+  expect(await agnes('run-processor', 'nope')).toMatchObject({
     code: 2,
     stderr: expect.stringContaining('transcripts'),
   })
-  expect(await agnes.agnes('run-processor', 'usage', '--session', 'nope')).toMatchObject({ code: 1 })
-  expect(await agnes.agnes('run-processor', 'usage', '--all', '--user', 'anna')).toMatchObject({ code: 2 })
+  expect(await agnes('run-processor', 'usage', '--session', 'nope')).toMatchObject({ code: 1 })
+  expect(await agnes('run-processor', 'usage', '--all', '--user', 'anna')).toMatchObject({ code: 2 })
 })
 
 // Which process it is, only /proc says.
@@ -129,15 +132,18 @@ test.skipIf(process.platform !== 'linux')(
   'processors that are killed are started again and go on',
   { timeout: 120_000 },
   async () => {
-    const pid = childOf(agnes.pid, 'processors')
+    const pid = childOf(instance.pid, 'processors')
     process.kill(pid, 'SIGKILL')
     await storeSession(client, { tenant: 'default', file: 's-2', lines: session('s-2') })
     await until('s-2 is processed', processed('s-2'))
     expect(await rows("SELECT is_processed, findings FROM sessions WHERE session_file = 's-2'")).toEqual([
       { is_processed: true, findings: 1 },
     ])
-    expect(agnes.stderr()).toContain('processors crashed (SIGKILL)')
-    expect(childOf(agnes.pid, 'processors')).not.toBe(pid)
+    expect(instance.stderr()).toContain('processors crashed (SIGKILL)')
+    const again = childOf(instance.pid, 'processors')
+    expect(again).not.toBe(pid)
+    // Who takes events goes first.
+    expect(getPriority(again)).toBe(constants.priority.PRIORITY_BELOW_NORMAL)
   },
 )
 
