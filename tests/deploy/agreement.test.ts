@@ -22,6 +22,28 @@ test('every variable of ours is one the configuration knows', () => {
   }
 })
 
+/** Names in what people read that are not settings of ours: Grafana's environment, of tests, any processor's cadence. */
+const others = /^(AGNES_ALERT_WEBHOOK_URL|AGNES_TEST_GO|AGNES_PROCESSOR_[A-Z_]+_INTERVAL)$/
+
+test('every variable that documents, runbooks, dashboards and alerts tell people to set is one there is', () => {
+  const documents = ['docs', 'docs/runbooks', 'grafana/dashboards', 'grafana/provisioning/alerting'].flatMap((folder) =>
+    readdirSync(path.join(repository, folder))
+      .filter((name) => /\.(md|json|yaml)$/.test(name))
+      .map((name) => `${folder}/${name}`),
+  )
+  expect(documents.length).toBeGreaterThan(40)
+  const known = new Set<string>(Object.keys(variables))
+  const named = ['README.md', ...documents].flatMap((file) =>
+    [...readFileSync(path.join(repository, file), 'utf8').matchAll(/\bAGNES_[A-Z_]*[A-Z]\b/g)].map(([name]) => ({
+      file,
+      name,
+    })),
+  )
+  expect(
+    named.filter(({ name }) => !known.has(name.replace(/_FILE$/, '')) && !known.has(name) && !others.test(name)),
+  ).toEqual([])
+})
+
 test('every command that is started is one of ours', () => {
   const commands = createProgram().commands.map((command) => command.name())
   const started = files.flatMap((file) => [

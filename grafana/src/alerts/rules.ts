@@ -210,7 +210,7 @@ HAVING count() >= 3`,
       severity: 'critical',
       summary: 'The disk {disk} of ClickHouse is {value} full (1 is all of it)',
       firstStep:
-        'Let retention drop old days (AGNES_RETENTION_DAYS) or give the disk more room; a full disk stops inserts, and the spools fill up.',
+        'Give the disk more room, or drop the oldest days (nothing does that by itself); a full disk stops inserts, and the spools fill up.',
       sql: `SELECT name AS disk, 1 - free_space / total_space AS value FROM system.disks WHERE total_space > 0`,
       fromSeconds: 5 * minute,
       condition: { op: 'gt', threshold: 0.9, recovery: 0.85 },

@@ -231,7 +231,7 @@ LIMIT 100`),
         ranking({
           title: 'How full are the disks?',
           description:
-            'Share of each disk of ClickHouse that is used, now (system.disks). Over 90 % is red: let retention drop old days, or give it more room; a full disk stops inserts.',
+            'Share of each disk of ClickHouse that is used, now (system.disks). Over 90 % is red: give it more room, or drop the oldest days (runbook "Disk is nearly full"); a full disk stops inserts.',
           width: 4,
           unit: 'percentunit',
           decimals: 0,
