@@ -5,6 +5,7 @@ import { variables } from '@agnes/config'
 import { expect, test } from 'vitest'
 import { nodeVersion } from '../../cli/src/commands/doctor.ts'
 import { createProgram } from '../../cli/src/program.ts'
+import { sessionLimits } from '../../ingest-gateway/src/sessions/upload.ts'
 import { repository } from '../support/agnes.ts'
 import { deployedFiles, text, yamlDocuments } from './files.ts'
 
@@ -67,6 +68,11 @@ test('proxies lead to the ports the services listen on, and let in bodies as lar
   const mebibytes = Number(variables.AGNES_MAX_BODY_BYTES.default) / 1024 ** 2
   expect(caddy).toContain(`max_size ${mebibytes}MiB`)
   expect(nginx).toContain(`client_max_body_size ${mebibytes}m;`)
+  // Transcripts are sent as whole files, to which the limit of a request of events does not apply.
+  const gibibytes = sessionLimits.maxFileBytes / 1024 ** 3
+  expect(caddy).toMatch(new RegExp(`handle /v1/sessions/\\* \\{\\s+request_body \\{\\s+max_size ${gibibytes}GiB`))
+  expect(nginx).toMatch(new RegExp(`location /v1/sessions/ \\{\\s+client_max_body_size ${gibibytes}g;`))
+  expect(caddy.indexOf('handle /v1/sessions/*')).toBeLessThan(caddy.indexOf('handle /v1/* {'))
 })
 
 test('the image: stages, user, versions and what it copies', () => {
