@@ -77,6 +77,16 @@ describe.each(['compose.yaml', 'compose.embedded.yaml'])('%s', (file) => {
     ).toEqual([])
   })
 
+  test('a volume of ours lies where the image has a directory of its user, or root would own it', () => {
+    const [, made = ''] = /install -d -o 10001 -g 10001 -m 0700 (.+) \\$/m.exec(text('Dockerfile')) ?? []
+    for (const [, { image, volumes = [] }] of services) {
+      if (!image.startsWith('agnes')) continue
+      for (const [from = '', to] of volumes.map((volume) => volume.split(':'))) {
+        if (/^\w/.test(from)) expect(made.split(' '), from).toContain(to)
+      }
+    }
+  })
+
   test('what is mounted or built from is in the repository', () => {
     for (const [, { volumes = [], build }] of services) {
       for (const [from = ''] of volumes.map((volume) => volume.split(':'))) {
@@ -116,6 +126,16 @@ describe.each(['compose.yaml', 'compose.embedded.yaml'])('%s', (file) => {
         expect(probe).toContain(`127.0.0.1:${variables.AGNES_OTLP_PORT.default}/readyz`)
     }
   })
+})
+
+test('services that need a key of the others have it: marks and sessions are alike, commands reach the audit trail', () => {
+  const [{ services }] = yamlDocuments('compose.yaml') as unknown as [Compose]
+  for (const name of ['gateway', 'inbox']) {
+    expect(services[name]?.environment).toMatchObject({
+      AGNES_REDACTION_KEY_FILE: '/run/secrets/redaction_key',
+      AGNES_GATEWAY_KEY_FILE: '/run/secrets/agnes_gateway_key',
+    })
+  }
 })
 
 test('init-secrets.sh makes every secret that compose.yaml names, for the user that reads it', () => {
