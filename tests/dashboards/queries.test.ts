@@ -90,7 +90,7 @@ describe.each(dashboards.map((dashboard) => [dashboard.title, dashboard] as cons
     for (const { where, sql } of queriesOf(dashboard)) {
       const { rows: all, ofTheDay } = table
       // Days are partitions, and a day here fits into one mark of the index: a range of 24 hours touches two of them. The
-      // health pulse goes back 30 days once, for a single row of them.
+      // health pulse goes back 30 days once, for a single row of them: what it really reads is held in health.test.ts.
       const budget = sql.includes('health_pulse(')
         ? all * 2
         : ofTheDay * 2.5 * (sql.match(/\$__timeFilter/g)?.length ?? 1)
