@@ -45,6 +45,21 @@ test('every variable that documents, runbooks, dashboards and alerts tell people
   ).toEqual([])
 })
 
+test('every command and document that dashboards and alerts send people to is there', () => {
+  const commands = createProgram().commands.map((command) => command.name())
+  const told = readdirSync(path.join(repository, 'grafana/dashboards'))
+    .map((name) => `grafana/dashboards/${name}`)
+    .concat('grafana/provisioning/alerting/agnes-rules.yaml')
+    .map((file) => readFileSync(path.join(repository, file), 'utf8'))
+    .join('\n')
+  const sentTo = [...told.matchAll(/\bagnes ([a-z]+)/g)].map(([, name]) => name)
+  expect(sentTo.length).toBeGreaterThan(1)
+  for (const name of sentTo) expect(commands).toContain(name)
+  const documents = [...told.matchAll(/\bdocs\/[\w/-]+(?:\.md)?/g)].map(([name]) => name)
+  expect(documents.length).toBeGreaterThan(10)
+  for (const name of new Set(documents)) expect(existsSync(path.join(repository, name)), name).toBe(true)
+})
+
 test('every command that is started is one of ours', () => {
   const commands = createProgram().commands.map((command) => command.name())
   const started = files.flatMap((file) => [

@@ -181,8 +181,10 @@ HAVING count() >= 3`,
       severity: 'warning',
       summary: 'The oldest record in the spool of {gateway} has waited {value} s',
       firstStep: 'Open Pipeline: does ClickHouse take inserts slowly, or is more coming in than usual, and from whom?',
-      // The least of five minutes: a single slow insert is none.
-      sql: `SELECT toString(ServiceName) AS gateway, min(${figure('oldest_seconds')}) AS value FROM otel_logs WHERE ${beats} GROUP BY ServiceName`,
+      // The least of five minutes: a single slow insert is none. Each gateway for itself: one that is well does not hide another.
+      sql: `SELECT gateway, max(least_waited) AS value
+FROM (SELECT toString(ServiceName) AS gateway, min(${figure('oldest_seconds')}) AS least_waited FROM otel_logs WHERE ${beats} GROUP BY ServiceName, ResourceAttributes['service.instance.id'])
+GROUP BY gateway`,
       fromSeconds: 5 * minute,
       condition: { op: 'gt', threshold: 30, recovery: 10 },
       forSeconds: 5 * minute,
