@@ -141,7 +141,7 @@ test('the build has every room: its sources, its package, what else it carries',
 const components: Readonly<Record<string, readonly string[]>> = {
   receivers: ['otlp'],
   processors: ['memory_limiter', 'resourcedetection'],
-  exporters: ['otlp_http', 'clickhouse'],
+  exporters: ['otlp_http', 'clickhouse', 'nop'],
   extensions: ['health_check', 'file_storage'],
 }
 
@@ -157,6 +157,8 @@ test.each(['agent.yaml', 'bypass.yaml'])('collector/%s: components there are, ea
     expect([...new Set(used)].sort(), kind).toEqual(defined)
     for (const name of defined) expect(components[kind]).toContain(name)
   }
+  // What the gateway takes without storing it is no error of a sender here either.
+  expect(Object.keys(service.pipelines).sort()).toEqual(['logs', 'metrics', 'traces'])
   // The gateway has the usual ports of this machine.
   const ours = [variables.AGNES_OTLP_PORT.default, variables.AGNES_OTLP_GRPC_PORT.default]
   for (const [, port] of text('collector', file).matchAll(/endpoint: 127\.0\.0\.1:(\d+)/g))
