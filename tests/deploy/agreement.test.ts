@@ -60,6 +60,19 @@ test('every command and document that dashboards and alerts send people to is th
   for (const name of new Set(documents)) expect(existsSync(path.join(repository, name)), name).toBe(true)
 })
 
+test('a second instance in the documents takes no port of the first', () => {
+  const started = readdirSync(path.join(repository, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .flatMap((name) => readFileSync(path.join(repository, 'docs', name), 'utf8').split('\n'))
+    .filter((line) => /^AGNES_DATA_DIR=.*agnes(\.js)? up/.test(line))
+  expect(started.length).toBeGreaterThan(0)
+  for (const line of started) {
+    for (const port of ['AGNES_OTLP_PORT', 'AGNES_OTLP_GRPC_PORT', 'AGNES_CLICKHOUSE_PORT', 'AGNES_HTTP_PORT']) {
+      expect(line).toContain(`${port}=`)
+    }
+  }
+})
+
 test('every command that is started is one of ours', () => {
   const commands = createProgram().commands.map((command) => command.name())
   const started = files.flatMap((file) => [

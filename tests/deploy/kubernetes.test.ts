@@ -187,6 +187,17 @@ test('the inbox may reach what it is told to: ClickHouse, gateway, Telegram', ()
   expect(ports).toEqual(expect.arrayContaining([53, 8123, 8443, 4318, 443]))
 })
 
+test('to apply the manifests again does not take gateways away that the scaler has added', () => {
+  const scaled = resources
+    .filter(({ kind }) => kind === 'HorizontalPodAutoscaler')
+    .map(({ spec }) => spec.scaleTargetRef)
+  expect(scaled).toHaveLength(1)
+  for (const { kind, name } of scaled) {
+    const target = workloads.find((one) => one.kind === kind && one.metadata.name === name)
+    expect(target?.spec).not.toHaveProperty('replicas')
+  }
+})
+
 test('a gateway keeps its disk, and is not taken away by a scaler', () => {
   const gateway = resources.find(({ kind }) => kind === 'StatefulSet')?.spec
   expect(gateway.persistentVolumeClaimRetentionPolicy).toEqual({ whenDeleted: 'Retain', whenScaled: 'Retain' })
