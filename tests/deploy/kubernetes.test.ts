@@ -187,6 +187,24 @@ test('the inbox may reach what it is told to: ClickHouse, gateway, Telegram', ()
   expect(ports).toEqual(expect.arrayContaining([53, 8123, 8443, 4318, 443]))
 })
 
+test('a pod whose volume only one node may mount ends before the next one starts', () => {
+  const alone = resources
+    .filter(({ kind, spec }) => kind === 'PersistentVolumeClaim' && !spec.accessModes.includes('ReadWriteMany'))
+    .map(({ metadata }) => metadata.name)
+  expect(alone.length).toBeGreaterThan(0)
+  for (const { kind, spec, metadata } of workloads) {
+    const volumes = (spec.template.spec.volumes ?? []) as { persistentVolumeClaim?: { claimName: string } }[]
+    if (!volumes.some(({ persistentVolumeClaim: claim }) => claim !== undefined && alone.includes(claim.claimName)))
+      continue
+    expect({ name: metadata.name, kind, replicas: spec.replicas, strategy: spec.strategy }).toEqual({
+      name: metadata.name,
+      kind: 'Deployment',
+      replicas: 1,
+      strategy: { type: 'Recreate' },
+    })
+  }
+})
+
 test('to apply the manifests again does not take gateways away that the scaler has added', () => {
   const scaled = resources
     .filter(({ kind }) => kind === 'HorizontalPodAutoscaler')
