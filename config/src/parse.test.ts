@@ -30,6 +30,27 @@ test('a .env file in the working directory is read', () => {
   rmSync(directory, { recursive: true })
 })
 
+test('a working directory the user may not enter has no .env for it; one that may not be read is told', () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'agnes-config-'))
+  writeFileSync(path.join(directory, '.env'), 'AGNES_OTLP_PORT=0\n')
+  const isRoot = process.getuid?.() === 0
+  if (isRoot) process.seteuid?.('nobody')
+  const asNobody = (mode: number, of: string): number => {
+    if (isRoot) process.seteuid?.(0)
+    chmodSync(of, mode)
+    if (isRoot) process.seteuid?.('nobody')
+    return loadConfig({}, directory).config.otlpPort
+  }
+  try {
+    expect(asNobody(0o000, directory)).toBe(4318)
+    expect(asNobody(0o755, directory)).toBe(0)
+    expect(() => asNobody(0o000, path.join(directory, '.env'))).toThrow('cannot read')
+  } finally {
+    if (isRoot) process.seteuid?.(0)
+    rmSync(directory, { recursive: true })
+  }
+})
+
 test('a secret may stand in a file that only its owner and group read, and is shown as little as any', () => {
   const directory = mkdtempSync(path.join(tmpdir(), 'agnes-config-'))
   const file = path.join(directory, 'url')

@@ -273,11 +273,27 @@ function editDistance(a: string, b: string): number {
   return row[b.length] ?? 0
 }
 
+/** Whether the directory of the file is open to this user, whatever the file itself is. */
+function mayEnter(file: string): boolean {
+  try {
+    statSync(file)
+    return true
+  } catch {
+    return false
+  }
+}
+
 function readDotEnv(file: string): NodeJS.Dict<string> {
   try {
     return parseEnv(readFileSync(file, 'utf8'))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
-    throw new UserError(`cannot read ${file}: ${(error as Error).message}`, { code: 'bad_config', cause: error })
+    // "sudo -u agnes" in a home of root's: whoever may not enter the directory was given no file in it.
+    if (!mayEnter(file)) return {}
+    throw new UserError(`cannot read ${file}: ${(error as Error).message}`, {
+      code: 'bad_config',
+      hint: 'make it readable for this user, or run this in another directory',
+      cause: error,
+    })
   }
 }

@@ -11,6 +11,7 @@ export {
 export { dashboards } from './dashboards/registry.ts'
 export type { Annotation, Dashboard, Panel, Row, Target, Variable } from './model/grafana.ts'
 export {
+  composeFiles,
   dashboardsFolder,
   defaultFiles,
   type ProvisionedFile,

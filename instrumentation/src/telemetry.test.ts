@@ -1,6 +1,7 @@
 import { EventEmitter, once } from 'node:events'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { hostname } from 'node:os'
 import { buffer } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import {
@@ -100,6 +101,29 @@ async function elapsedMs(work: () => unknown): Promise<number> {
   await work()
   return performance.now() - started
 }
+
+describe('who hands over within the process', () => {
+  const handedOver = async (): Promise<string> => {
+    const requests: Buffer[] = []
+    const telemetry = startTelemetry({ deliver: async (request) => void requests.push(Buffer.from(request)) })
+    telemetry.recorder.system({ component: 'ingest-gateway', event: 'start' })
+    await telemetry.shutdown()
+    return Buffer.concat(requests).toString('latin1')
+  }
+
+  test('says which of several of its name it is', async () => {
+    expect(await handedOver()).toContain(`service.instance.id`)
+    expect(await handedOver()).toContain(`${hostname()}:${process.pid}`)
+  })
+
+  test('unless the environment says it', async () => {
+    vi.stubEnv('OTEL_RESOURCE_ATTRIBUTES', 'service.instance.id=gateway-7')
+    const request = await handedOver()
+    vi.unstubAllEnvs()
+    expect(request).toContain('gateway-7')
+    expect(request).not.toContain(`${hostname()}:${process.pid}`)
+  })
+})
 
 describe('an event', () => {
   test('arrives with its name, attributes and time, from a service that says who it is', async () => {

@@ -3,6 +3,7 @@
  * Standard OTEL_* variables are honoured where no option is given. @see OpenTelemetry environment variable specification
  */
 import type { Agent } from 'node:http'
+import { hostname } from 'node:os'
 import { DiagConsoleLogger, type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api'
 import { logs } from '@opentelemetry/api-logs'
 import { diagLogLevelFromString, getBooleanFromEnv, getNumberFromEnv, getStringFromEnv } from '@opentelemetry/core'
@@ -69,7 +70,11 @@ export function startTelemetry(options: TelemetryOptions = {}): Telemetry {
   )
   const provider = new LoggerProvider({
     // The later wins: the default, OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, the options.
-    resource: resourceFromAttributes({ [ATTR_SERVICE_NAME]: 'agnes' })
+    resource: resourceFromAttributes({
+      [ATTR_SERVICE_NAME]: 'agnes',
+      // Who hands over within the process is a gateway: several of one name count apart.
+      ...(options.deliver === undefined ? {} : { 'service.instance.id': `${hostname()}:${process.pid}` }),
+    })
       .merge(detectResources({ detectors: [envDetector] }))
       .merge(
         resourceFromAttributes({

@@ -14,6 +14,7 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Attributes, insertStories, type Story, stories, T } from '../support/alert-stories.ts'
 import { startTestEngine, type TestEngine } from '../support/engine.ts'
+import { insertEvents } from '../support/events.ts'
 import { connectPlugin, type Plugin } from '../support/grafana-plugin.ts'
 import { panelsOf } from './walk.ts'
 
@@ -103,6 +104,25 @@ test('the disks are read, and one that is 95 % full would fire until it is down 
   const states: boolean[] = []
   for (const value of [0.95, 0.88, 0.84, 0.88]) states.push(breaches(rule.condition, value, states.at(-1)))
   expect(states).toEqual([true, true, false, false])
+})
+
+test('a gateway whose records wait is not hidden by another one of its name that is well', async () => {
+  const at = T - 30 * 24 * 60 * minute
+  const beat = (instance: string, waits: string, n: number) => ({
+    tenant: 'default',
+    name: 'agnes.system',
+    at: new Date(at - n * 30 * second),
+    resource: { 'service.name': 'agnes-ingest-gateway', 'service.instance.id': instance },
+    attributes: {
+      'agnes.system.component': 'ingest-gateway',
+      'agnes.system.event': 'heartbeat',
+      'agnes.pipeline.oldest_seconds': waits,
+    },
+  })
+  const many = (instance: string, waits: string) => Array.from({ length: 12 }, (_, n) => beat(instance, waits, n))
+  await insertEvents(engine.client, [...many('a:1', '95.5'), ...many('b:1', '0')])
+  const rule = rules.find(({ uid }) => uid === 'agnes-backlog-growing') as AlertRule
+  expect(await evaluate(rule, at)).toEqual([{ value: 95.5, labels: { gateway: 'agnes-ingest-gateway' } }])
 })
 
 describe('the list', () => {

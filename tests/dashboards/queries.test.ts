@@ -13,6 +13,7 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { dayBefore, hostileNames, insertSessionsAndFeedback, insertWeek, now } from '../support/dashboard-data.ts'
 import { startTestEngine, type TestEngine } from '../support/engine.ts'
+import { insertEvents, type TestEvent } from '../support/events.ts'
 import { type Answer, connectPlugin, type Plugin } from '../support/grafana-plugin.ts'
 import { problemsWithShape } from './shape.ts'
 import { panelsOf, queriesOf } from './walk.ts'
@@ -80,7 +81,7 @@ describe.each(dashboards.map((dashboard) => [dashboard.title, dashboard] as cons
   )('panel "%s" has rows, in the shape it shows', async (_title, panel) => {
     for (const target of panel.targets ?? []) {
       const answer = await run(target.rawSql, chosen(dashboard))
-      expect(problemsWithShape(panel, target, answer)).toEqual([])
+      expect(problemsWithShape(panel, target, answer, day())).toEqual([])
       expect(answer.rows).toBeGreaterThan(0)
       expect(answer.rows).toBeLessThanOrEqual(5_000)
     }
@@ -90,7 +91,7 @@ describe.each(dashboards.map((dashboard) => [dashboard.title, dashboard] as cons
     for (const { where, sql } of queriesOf(dashboard)) {
       const { rows: all, ofTheDay } = table
       // Days are partitions, and a day here fits into one mark of the index: a range of 24 hours touches two of them. The
-      // health pulse goes back 30 days once, for a single row of them.
+      // health pulse goes back 30 days once, for a single row of them: what it really reads is held in health.test.ts.
       const budget = sql.includes('health_pulse(')
         ? all * 2
         : ofTheDay * 2.5 * (sql.match(/\$__timeFilter/g)?.length ?? 1)
@@ -122,6 +123,67 @@ describe.each(dashboards.map((dashboard) => [dashboard.title, dashboard] as cons
       }
     }
   })
+})
+
+test('several gateways of one name: each counts for itself, the worst of those that are there is shown', async () => {
+  const minute = 60_000
+  const end = now.getTime()
+  const beats = (
+    instance: string,
+    from: number,
+    until: number,
+    figures: (n: number) => Record<string, number>,
+  ): TestEvent[] =>
+    Array.from({ length: (until - from) / minute }, (_, n) => ({
+      tenant: 'gateways',
+      name: 'agnes.system',
+      at: new Date(end + from + n * minute),
+      resource: { 'service.name': 'agnes-ingest-gateway', 'service.instance.id': instance },
+      attributes: {
+        'agnes.system.component': 'ingest-gateway',
+        'agnes.system.event': 'heartbeat',
+        ...Object.fromEntries(
+          Object.entries(figures(n)).map(([name, value]) => [`agnes.pipeline.${name}`, String(value)]),
+        ),
+      },
+    }))
+  await insertEvents(engine.client, [
+    // Ten records a minute on top of a million; a second one beats between its beats, and a third was taken away.
+    ...beats('a:1', -60 * minute, 0, (n) => ({
+      received: 1_000_000 + n * 10,
+      stored: 1_000_000 + n * 10 - 7,
+      oldest_seconds: 42,
+      rejected_last_hour: 2,
+    })),
+    ...beats('b:1', -60 * minute + 30_000, 30_000, (n) => ({
+      received: 5 + n,
+      stored: 5 + n,
+      oldest_seconds: 0,
+      rejected_last_hour: 1,
+    })),
+    ...beats('gone:1', -60 * minute, -50 * minute, () => ({
+      received: 9,
+      stored: 0,
+      oldest_seconds: 9_999,
+      rejected_last_hour: 500,
+    })),
+  ])
+  const ask = async (uid: string, title: string): Promise<number[]> => {
+    const dashboard = dashboards.find((one) => one.uid === uid) as Dashboard
+    const panel = panelsOf(dashboard).find((one) => one.title === title)
+    const { columns } = await run(panel?.targets?.[0]?.rawSql ?? '', chosen(dashboard, { tenant: 'gateways' }))
+    return columns
+      .filter(({ type }) => !type.startsWith('Date'))
+      .map(({ values }) => values.reduce<number>((sum, value) => sum + Number(value), 0))
+  }
+  expect(await ask('agnes-pipeline', 'How long has the oldest record waited?')).toEqual([42])
+  expect(await ask('agnes-pipeline', 'How many records were rejected in the last hour?')).toEqual([3])
+  expect(await ask('agnes-pipeline', 'How much was received, stored, and known already?')).toEqual([
+    590 + 59,
+    590 + 59,
+    0,
+  ])
+  expect(await ask('agnes-integrity', 'How many received records are not accounted for?')).toEqual([7])
 })
 
 test('a name that tries to break out finds its own events and no others', async () => {

@@ -1,5 +1,5 @@
 /** What Grafana's frames and panels expect of a result; a result of another shape shows nothing, or an error. */
-import type { Panel, Target } from '@agnes/grafana'
+import type { Panel, Target, TimeRange } from '@agnes/grafana'
 import type { Answer } from '../support/grafana-plugin.ts'
 import type { NativeColumn } from '../support/native.ts'
 
@@ -12,7 +12,10 @@ const safeInteger = 2n ** 53n
 /** More lines than people can tell apart. */
 const maxSeries = 60
 
-export function problemsWithShape(panel: Panel, target: Target, { columns, rows }: Answer): string[] {
+/** Points stand at the begin of their interval, which may lie before the range: a week at most. */
+const longestInterval = 7 * 86_400_000
+
+export function problemsWithShape(panel: Panel, target: Target, { columns, rows }: Answer, range: TimeRange): string[] {
   const problems: string[] = []
   for (const column of columns) {
     const known = isTime(column) || isNumber(column) || isText(column) || /^(Bool|Array\(String\))$/.test(column.type)
@@ -25,7 +28,7 @@ export function problemsWithShape(panel: Panel, target: Target, { columns, rows 
     }
   }
   if (new Set(columns.map(({ name }) => name)).size < columns.length) problems.push('two columns have the same name')
-  if (target.format === 0) problems.push(...ofSeries(columns))
+  if (target.format === 0) problems.push(...ofSeries(columns, range))
   if (target.format === 2) {
     for (const name of ['timestamp', 'body', 'level']) {
       if (!columns.some((column) => column.name === name)) problems.push(`a log needs a column ${name}`)
@@ -45,7 +48,7 @@ export function problemsWithShape(panel: Panel, target: Target, { columns, rows 
 }
 
 /** From long to wide: a time that ascends, texts as labels, numbers as values; one line for each set of labels. */
-function ofSeries(columns: readonly NativeColumn[]): string[] {
+function ofSeries(columns: readonly NativeColumn[], { from, to }: TimeRange): string[] {
   const problems: string[] = []
   const [time, ...moreTimes] = columns.filter(isTime)
   const labels = columns.filter(isText)
@@ -55,6 +58,9 @@ function ofSeries(columns: readonly NativeColumn[]): string[] {
   if (labels.length + values.length + 1 !== columns.length) problems.push('a series has times, texts and numbers only')
   const times = (time?.values ?? []).map((value) => (value as Date | null)?.getTime() ?? Number.NaN)
   if (times.some((value, i) => !(value >= (times[i - 1] ?? 0)))) problems.push('long series must be sorted ascending')
+  if (times.some((value) => value < from.getTime() - longestInterval || value > to.getTime())) {
+    problems.push(`times beyond the range, which the graph does not show: ${new Date(times[0] ?? 0).toISOString()}`)
+  }
   const keys = times.map((_, row) => JSON.stringify(labels.map(({ values }) => values[row])))
   if (new Set(keys).size * values.length > maxSeries)
     problems.push(`${new Set(keys).size * values.length} lines in one graph`)

@@ -5,6 +5,7 @@ import { variables } from '@agnes/config'
 import { expect, test } from 'vitest'
 import { nodeVersion } from '../../cli/src/commands/doctor.ts'
 import { createProgram } from '../../cli/src/program.ts'
+import { sessionLimits } from '../../ingest-gateway/src/sessions/upload.ts'
 import { repository } from '../support/agnes.ts'
 import { deployedFiles, text, yamlDocuments } from './files.ts'
 
@@ -18,6 +19,56 @@ test('every variable of ours is one the configuration knows', () => {
       /\b(AGNES_[A-Z_]+|CLICKHOUSE_(URL|CLUSTER)(_FILE)?|TELEGRAM_[A-Z_]+)\b/g,
     )) {
       expect(known, `${name} in ${file}`).toContain(name)
+    }
+  }
+})
+
+/** Names in what people read that are not settings of ours: Grafana's environment, of tests, any processor's cadence. */
+const others = /^(AGNES_ALERT_WEBHOOK_URL|AGNES_TEST_GO|AGNES_PROCESSOR_[A-Z_]+_INTERVAL)$/
+
+test('every variable that documents, runbooks, dashboards and alerts tell people to set is one there is', () => {
+  const documents = ['docs', 'docs/runbooks', 'grafana/dashboards', 'grafana/provisioning/alerting'].flatMap((folder) =>
+    readdirSync(path.join(repository, folder))
+      .filter((name) => /\.(md|json|yaml)$/.test(name))
+      .map((name) => `${folder}/${name}`),
+  )
+  expect(documents.length).toBeGreaterThan(40)
+  const known = new Set<string>(Object.keys(variables))
+  const named = ['README.md', ...documents].flatMap((file) =>
+    [...readFileSync(path.join(repository, file), 'utf8').matchAll(/\bAGNES_[A-Z_]*[A-Z]\b/g)].map(([name]) => ({
+      file,
+      name,
+    })),
+  )
+  expect(
+    named.filter(({ name }) => !known.has(name.replace(/_FILE$/, '')) && !known.has(name) && !others.test(name)),
+  ).toEqual([])
+})
+
+test('every command and document that dashboards and alerts send people to is there', () => {
+  const commands = createProgram().commands.map((command) => command.name())
+  const told = readdirSync(path.join(repository, 'grafana/dashboards'))
+    .map((name) => `grafana/dashboards/${name}`)
+    .concat('grafana/provisioning/alerting/agnes-rules.yaml')
+    .map((file) => readFileSync(path.join(repository, file), 'utf8'))
+    .join('\n')
+  const sentTo = [...told.matchAll(/\bagnes ([a-z]+)/g)].map(([, name]) => name)
+  expect(sentTo.length).toBeGreaterThan(1)
+  for (const name of sentTo) expect(commands).toContain(name)
+  const documents = [...told.matchAll(/\bdocs\/[\w/-]+(?:\.md)?/g)].map(([name]) => name)
+  expect(documents.length).toBeGreaterThan(10)
+  for (const name of new Set(documents)) expect(existsSync(path.join(repository, name)), name).toBe(true)
+})
+
+test('a second instance in the documents takes no port of the first', () => {
+  const started = readdirSync(path.join(repository, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .flatMap((name) => readFileSync(path.join(repository, 'docs', name), 'utf8').split('\n'))
+    .filter((line) => /^AGNES_DATA_DIR=.*agnes(\.js)? up/.test(line))
+  expect(started.length).toBeGreaterThan(0)
+  for (const line of started) {
+    for (const port of ['AGNES_OTLP_PORT', 'AGNES_OTLP_GRPC_PORT', 'AGNES_CLICKHOUSE_PORT', 'AGNES_HTTP_PORT']) {
+      expect(line).toContain(`${port}=`)
     }
   }
 })
@@ -45,6 +96,11 @@ test('proxies lead to the ports the services listen on, and let in bodies as lar
   const mebibytes = Number(variables.AGNES_MAX_BODY_BYTES.default) / 1024 ** 2
   expect(caddy).toContain(`max_size ${mebibytes}MiB`)
   expect(nginx).toContain(`client_max_body_size ${mebibytes}m;`)
+  // Transcripts are sent as whole files, to which the limit of a request of events does not apply.
+  const gibibytes = sessionLimits.maxFileBytes / 1024 ** 3
+  expect(caddy).toMatch(new RegExp(`handle /v1/sessions/\\* \\{\\s+request_body \\{\\s+max_size ${gibibytes}GiB`))
+  expect(nginx).toMatch(new RegExp(`location /v1/sessions/ \\{\\s+client_max_body_size ${gibibytes}g;`))
+  expect(caddy.indexOf('handle /v1/sessions/*')).toBeLessThan(caddy.indexOf('handle /v1/* {'))
 })
 
 test('the image: stages, user, versions and what it copies', () => {
@@ -98,7 +154,7 @@ test('the build has every room: its sources, its package, what else it carries',
 const components: Readonly<Record<string, readonly string[]>> = {
   receivers: ['otlp'],
   processors: ['memory_limiter', 'resourcedetection'],
-  exporters: ['otlp_http', 'clickhouse'],
+  exporters: ['otlp_http', 'clickhouse', 'nop'],
   extensions: ['health_check', 'file_storage'],
 }
 
@@ -114,6 +170,8 @@ test.each(['agent.yaml', 'bypass.yaml'])('collector/%s: components there are, ea
     expect([...new Set(used)].sort(), kind).toEqual(defined)
     for (const name of defined) expect(components[kind]).toContain(name)
   }
+  // What the gateway takes without storing it is no error of a sender here either.
+  expect(Object.keys(service.pipelines).sort()).toEqual(['logs', 'metrics', 'traces'])
   // The gateway has the usual ports of this machine.
   const ours = [variables.AGNES_OTLP_PORT.default, variables.AGNES_OTLP_GRPC_PORT.default]
   for (const [, port] of text('collector', file).matchAll(/endpoint: 127\.0\.0\.1:(\d+)/g))

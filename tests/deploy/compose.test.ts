@@ -1,8 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { variables } from '@agnes/config'
 import Ajv2020 from 'ajv/dist/2020.js'
 import { describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { repository } from '../support/agnes.ts'
 import { deploy, text, yamlDocuments } from './files.ts'
 
@@ -77,6 +78,16 @@ describe.each(['compose.yaml', 'compose.embedded.yaml'])('%s', (file) => {
     ).toEqual([])
   })
 
+  test('a volume of ours lies where the image has a directory of its user, or root would own it', () => {
+    const [, made = ''] = /install -d -o 10001 -g 10001 -m 0700 (.+) \\$/m.exec(text('Dockerfile')) ?? []
+    for (const [, { image, volumes = [] }] of services) {
+      if (!image.startsWith('agnes')) continue
+      for (const [from = '', to] of volumes.map((volume) => volume.split(':'))) {
+        if (/^\w/.test(from)) expect(made.split(' '), from).toContain(to)
+      }
+    }
+  })
+
   test('what is mounted or built from is in the repository', () => {
     for (const [, { volumes = [], build }] of services) {
       for (const [from = ''] of volumes.map((volume) => volume.split(':'))) {
@@ -116,6 +127,51 @@ describe.each(['compose.yaml', 'compose.embedded.yaml'])('%s', (file) => {
         expect(probe).toContain(`127.0.0.1:${variables.AGNES_OTLP_PORT.default}/readyz`)
     }
   })
+})
+
+test('services that need a key of the others have it: marks and sessions are alike, commands reach the audit trail', () => {
+  const [{ services }] = yamlDocuments('compose.yaml') as unknown as [Compose]
+  for (const name of ['gateway', 'inbox']) {
+    expect(services[name]?.environment).toMatchObject({
+      AGNES_REDACTION_KEY_FILE: '/run/secrets/redaction_key',
+      AGNES_GATEWAY_KEY_FILE: '/run/secrets/agnes_gateway_key',
+    })
+  }
+})
+
+test('Grafana finds its data source, the password for it and the dashboards where they are, and needs nothing else', () => {
+  const [{ services }] = yamlDocuments('compose.yaml') as unknown as [Compose]
+  const { environment = {}, secrets = [], volumes = [], networks = [] } = services.grafana as Service
+  const mounted = (inside: string): string => {
+    const [from = ''] = volumes.map((volume) => volume.split(':')).find(([, to]) => to === inside) ?? []
+    return path.join(deploy, from)
+  }
+  const provisioning = mounted('/etc/grafana/provisioning')
+  const read = (name: string): string => readFileSync(path.join(provisioning, name), 'utf8')
+
+  const { datasources } = parse(read('datasources/agnes.yaml')) as {
+    datasources: { jsonData: { host: string; port: number; username: string }; secureJsonData: { password: string } }[]
+  }
+  for (const { jsonData, secureJsonData } of datasources) {
+    expect(services[jsonData.host]?.image).toMatch(/^clickhouse\//)
+    expect(services[jsonData.host]?.networks?.some((network) => networks.includes(network))).toBe(true)
+    expect(jsonData.port).toBe(8123)
+    expect(text('clickhouse/users.sql')).toContain(`USER OR REPLACE ${jsonData.username} `)
+    expect(secrets.map((secret) => `$__file{/run/secrets/${secret}}`)).toContain(secureJsonData.password)
+  }
+  const { providers } = parse(read('dashboards/agnes.yaml')) as { providers: { options: { path: string } }[] }
+  for (const { options } of providers) expect(readdirSync(mounted(options.path))).toContain('home.json')
+  const home = environment.GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH ?? ''
+  expect(existsSync(path.join(mounted(path.dirname(home)), path.basename(home)))).toBe(true)
+
+  // Grafana does not start where a variable that a file names is not set. `$$` is a dollar sign.
+  for (const name of readdirSync(provisioning, { recursive: true, encoding: 'utf8' })) {
+    if (!name.endsWith('.yaml')) continue
+    for (const [, variable = ''] of read(name)
+      .replaceAll('$$', '')
+      .matchAll(/\$\{?([A-Z]\w+)/g))
+      expect(Object.keys(environment), name).toContain(variable)
+  }
 })
 
 test('init-secrets.sh makes every secret that compose.yaml names, for the user that reads it', () => {

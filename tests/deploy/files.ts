@@ -24,6 +24,6 @@ export function deployedFiles(): string[] {
   return readdirSync(deploy, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => path.relative(deploy, path.join(entry.parentPath, entry.name)))
-    .filter((name) => !/^(secrets|backups)\/|secrets\.env$/.test(name))
+    .filter((name) => !/^(secrets|backups)\/|secrets\.env$|redaction\.key$/.test(name))
     .sort()
 }

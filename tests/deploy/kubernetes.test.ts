@@ -19,7 +19,7 @@ interface Container {
   readonly image: string
   readonly args: readonly string[]
   readonly ports?: readonly { readonly name: string; readonly containerPort: number }[]
-  readonly env?: readonly { readonly name: string; readonly value: string }[]
+  readonly env?: readonly { readonly name: string; readonly value?: string; readonly valueFrom?: unknown }[]
   readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[]
   readonly [probe: `${string}Probe`]: { readonly httpGet: { readonly path: string; readonly port: string } }
 }
@@ -38,7 +38,15 @@ interface Resource {
   readonly spec: any
 }
 
-const { resources: named } = yamlDocuments(folder, 'kustomization.yaml')[0] as { resources: string[] }
+const { resources: named, secretGenerator } = yamlDocuments(folder, 'kustomization.yaml')[0] as {
+  resources: string[]
+  secretGenerator: { name: string; files: string[] }[]
+}
+/** Of the one secret: those of the file an operator fills in, and those that are files of their own. */
+const secretKeys = [
+  ...[...text(folder, 'secrets.env.example').matchAll(/^([\w-]+)=/gm)].map(([, key]) => key),
+  ...secretGenerator.flatMap(({ files }) => files.map((file) => file.split('=')[0])),
+]
 const resources = named.flatMap((file) => yamlDocuments(folder, file)) as unknown as Resource[]
 const workloads = resources.filter(({ kind }) => ['StatefulSet', 'Deployment', 'Job'].includes(kind))
 const podOf = ({ spec }: Resource): PodSpec => spec.template.spec
@@ -95,9 +103,9 @@ describe.each(each(workloads))('%s', (_title, workload) => {
     for (const { volumeMounts = [], env = [] } of pod.containers) {
       expect(volumeMounts.map(({ name }) => name).sort()).toEqual(volumes)
       const keys = (pod.volumes ?? []).flatMap(({ secret }) => secret?.items.map(({ key }) => key) ?? [])
-      const read = env.filter(({ value }) => value.startsWith('/run/secrets/')).map(({ value }) => path.basename(value))
+      const read = env.flatMap(({ value = '' }) => (value.startsWith('/run/secrets/') ? [path.basename(value)] : []))
       expect(read.sort()).toEqual(keys.sort())
-      for (const key of keys) expect(text(folder, 'secrets.env.example')).toMatch(new RegExp(`^${key}=`, 'm'))
+      for (const key of keys) expect(secretKeys, key).toContain(key)
     }
   })
 
@@ -147,6 +155,64 @@ test('services, budgets, scalers and policies find a workload', () => {
   }
   for (const { spec } of workloads) {
     if (spec.serviceName !== undefined) expect(resources.map(title)).toContain(`Service ${spec.serviceName}`)
+  }
+})
+
+test.each([
+  [
+    'gateway',
+    'AGNES_REDACTION_KEY_FILE',
+    'each pod with a key of its own would keep the same session as a version of its own',
+  ],
+  ['inbox', 'AGNES_REDACTION_KEY_FILE', 'equal secrets would get other marks in reports than in events'],
+  ['gateway', 'AGNES_GATEWAY_KEY_FILE', '"agnes keys create" in its pod would leave nothing in the audit trail'],
+])('%s has %s: %s', (service, variable) => {
+  const [container] = workloads.map((one) => podOf(one).containers[0]).filter((one) => one?.args[0] === service)
+  expect(container?.env?.find(({ name }) => name === variable)?.value).toMatch(/^\/run\/secrets\/agnes\//)
+})
+
+test('the inbox may reach what it is told to: ClickHouse, gateway, Telegram', () => {
+  const ports = resources
+    .filter(({ kind, spec }) => kind === 'NetworkPolicy' && spec.policyTypes.includes('Egress'))
+    .filter(({ spec: { podSelector } }) => {
+      const { matchLabels = {}, matchExpressions = [] } = podSelector
+      const listed = matchExpressions as { values: string[] }[]
+      return (
+        matches(matchLabels, { 'app.kubernetes.io/name': 'agnes-inbox' }) &&
+        listed.every(({ values }) => values.includes('agnes-inbox'))
+      )
+    })
+    .flatMap(({ spec }) => spec.egress as { ports: { port: number }[] }[])
+    .flatMap((rule) => rule.ports.map(({ port }) => port))
+  expect(ports).toEqual(expect.arrayContaining([53, 8123, 8443, 4318, 443]))
+})
+
+test('a pod whose volume only one node may mount ends before the next one starts', () => {
+  const alone = resources
+    .filter(({ kind, spec }) => kind === 'PersistentVolumeClaim' && !spec.accessModes.includes('ReadWriteMany'))
+    .map(({ metadata }) => metadata.name)
+  expect(alone.length).toBeGreaterThan(0)
+  for (const { kind, spec, metadata } of workloads) {
+    const volumes = (spec.template.spec.volumes ?? []) as { persistentVolumeClaim?: { claimName: string } }[]
+    if (!volumes.some(({ persistentVolumeClaim: claim }) => claim !== undefined && alone.includes(claim.claimName)))
+      continue
+    expect({ name: metadata.name, kind, replicas: spec.replicas, strategy: spec.strategy }).toEqual({
+      name: metadata.name,
+      kind: 'Deployment',
+      replicas: 1,
+      strategy: { type: 'Recreate' },
+    })
+  }
+})
+
+test('to apply the manifests again does not take gateways away that the scaler has added', () => {
+  const scaled = resources
+    .filter(({ kind }) => kind === 'HorizontalPodAutoscaler')
+    .map(({ spec }) => spec.scaleTargetRef)
+  expect(scaled).toHaveLength(1)
+  for (const { kind, name } of scaled) {
+    const target = workloads.find((one) => one.kind === kind && one.metadata.name === name)
+    expect(target?.spec).not.toHaveProperty('replicas')
   }
 })
 

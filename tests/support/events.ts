@@ -7,6 +7,7 @@ export interface TestEvent {
   /** Left out of the row when empty, as by writers that do not know the column. */
   readonly name: string
   readonly attributes?: Readonly<Record<string, string>>
+  readonly resource?: Readonly<Record<string, string>>
   readonly scope?: string
   readonly body?: string
 }
@@ -14,11 +15,13 @@ export interface TestEvent {
 export async function insertEvents(client: ClickHouseClient, events: readonly TestEvent[]): Promise<void> {
   await client.insert({
     table: 'otel_logs',
-    values: events.map(({ tenant, at, name, attributes = {}, scope = '', body = '' }) => ({
+    values: events.map(({ tenant, at, name, attributes = {}, resource = {}, scope = '', body = '' }) => ({
       TenantId: tenant,
       Timestamp: at.toISOString(),
       ...(name === '' ? {} : { EventName: name }),
       LogAttributes: attributes,
+      ...(resource['service.name'] === undefined ? {} : { ServiceName: resource['service.name'] }),
+      ResourceAttributes: resource,
       ScopeName: scope,
       Body: body,
     })),

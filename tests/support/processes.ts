@@ -34,7 +34,7 @@ export interface ServiceOptions {
 
 /** Starts `agnes <command>` and resolves when it says that it serves. */
 export async function startService(
-  command: 'engine' | 'gateway',
+  command: 'engine' | 'gateway' | 'inbox',
   env: NodeJS.ProcessEnv,
   { main = builtMain, under = [], env: more = {} }: ServiceOptions = {},
 ): Promise<Service> {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -88,6 +88,24 @@ test('a password is not for everybody to read, and not taken for a variable of t
   expect(text).toMatch(/host: db\.example\.org\n\s+port: 8443\n\s+secure: true\n\s+username: reader\n/)
   expect(statSync(path.join(directory, 'datasources', 'agnes.yaml')).mode & 0o007).toBe(0)
 })
+
+test.runIf(process.getuid?.() === 0)(
+  'run by root, what it writes can be read by the group that owns the directory: that of Grafana',
+  async () => {
+    chownSync(directory, 0, 65_534)
+    // As administrators of hardened machines have it.
+    const before = process.umask(0o077)
+    try {
+      await provision('--datasource-url', 'https://reader:secret@db.example.org/agnes')
+    } finally {
+      process.umask(before)
+    }
+    for (const name of ['datasources', 'datasources/agnes.yaml', 'dashboards/agnes', 'dashboards/agnes/home.json']) {
+      const { gid, mode } = statSync(path.join(directory, name))
+      expect({ name, gid, read: mode & 0o040 }).toEqual({ name, gid: 65_534, read: 0o040 })
+    }
+  },
+)
 
 test('tenants, budget and URLs stand where they belong', async () => {
   await provision(

@@ -1,4 +1,14 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import { exitCodes, loadConfig, UserError } from '@agnes/config'
 import { type Command, InvalidArgumentError } from 'commander'
@@ -93,10 +103,9 @@ Examples:
 function write(file: string, text: string, secret: boolean): boolean {
   try {
     if (existsSync(file) && readFileSync(file, 'utf8') === text) return false
-    mkdirSync(path.dirname(file), { recursive: true })
+    makeDirectory(path.dirname(file))
     writeFileSync(file, text, { mode: secret ? 0o640 : 0o644 })
-    // One that was there before keeps its mode otherwise.
-    if (secret) chmodSync(file, 0o640)
+    likeItsDirectory(file, secret ? 0o640 : 0o644)
     return true
   } catch (error) {
     throw new UserError(`cannot write ${file}: ${(error as Error).message}`, {
@@ -105,6 +114,30 @@ function write(file: string, text: string, secret: boolean): boolean {
       hint: 'run it as a user who may write there, or write to another --dir and copy it',
       cause: error,
     })
+  }
+}
+
+function makeDirectory(directory: string): void {
+  if (existsSync(directory)) return
+  makeDirectory(path.dirname(directory))
+  mkdirSync(directory)
+  likeItsDirectory(directory, 0o755)
+}
+
+/**
+ * Grafana reads as its own user: what root writes gets the group that owns the directory (`root:grafana` in its packages),
+ * and a mode that no umask takes away.
+ */
+function likeItsDirectory(file: string, mode: number): void {
+  chmodSync(file, mode)
+  const { uid, gid } = statSync(file)
+  const wanted = statSync(path.dirname(file)).gid
+  if (gid === wanted) return
+  try {
+    chownSync(file, uid, wanted)
+  } catch (error) {
+    // Who is neither root nor of that group cannot, and may read it himself at least.
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') throw error
   }
 }
 

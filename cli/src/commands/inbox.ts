@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { gatewayHeaders } from '../admin-key.ts'
+import { createDataDir } from '../data-dir.ts'
 import { gatewayAgent } from '../gateway-client.ts'
 import { findInstance } from '../instance.ts'
 import { runService } from '../service/run.ts'
@@ -19,6 +20,7 @@ Examples:
     )
     .action(() =>
       runService('inbox', async (config, log) => {
+        createDataDir(config)
         const { startInbox } = await import('@agnes/feedback-inbox')
         const { clickhouseUrl, otlpUrl } = findInstance(config)
         return startInbox({

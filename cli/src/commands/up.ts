@@ -1,5 +1,4 @@
 import { fork } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import {
   type Config,
@@ -7,7 +6,6 @@ import {
   isLoopback,
   type Log,
   loadConfig,
-  UserError,
   type Variable,
   type VariableName,
   variables,
@@ -16,6 +14,7 @@ import { type Command, Option } from 'commander'
 import { adminKeyFile, ensureAdminKey, gatewayHeaders } from '../admin-key.ts'
 import { keyAudit } from '../audit.ts'
 import { explain } from '../connect.ts'
+import { createDataDir } from '../data-dir.ts'
 import { gatewayAgent } from '../gateway-client.ts'
 import { type Instance, writeRunNote } from '../instance.ts'
 import { goOnWithoutReader } from '../output/streams.ts'
@@ -229,7 +228,13 @@ async function announce(
   }
   const { healthLine, welcome } = await import('../up/welcome.ts')
   const keyFile = adminKeyFile(config)
-  process.stdout.write(welcome(serving, { ...serving.ports, needsKey: !isLoopback(config.host), keyFile }))
+  const options = {
+    ...serving.ports,
+    needsKey: !isLoopback(config.host),
+    keyFile,
+    toPerson: process.stdout.isTTY === true,
+  }
+  process.stdout.write(welcome(serving, options))
   const line = await healthLine(serving.clickhouseUrl, stop)
   if (line !== undefined) process.stdout.write(`${line}\n`)
 }
@@ -240,17 +245,5 @@ async function shutDown(services: readonly Supervised[], lifecycle: Lifecycle): 
   for (const [i, service] of services.entries()) {
     const kept = i < services.length - 1 ? engineDrainMs : 0
     await service.stop(Math.max(500, endAt - kept - performance.now()))
-  }
-}
-
-function createDataDir({ dataDir }: Config): void {
-  try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-  } catch (error) {
-    throw new UserError(`cannot create the data directory ${dataDir}: ${(error as Error).message}`, {
-      code: 'data_directory',
-      hint: 'make its parent writable for this user, or set AGNES_DATA_DIR',
-      cause: error,
-    })
   }
 }

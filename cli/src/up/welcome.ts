@@ -13,12 +13,14 @@ export interface WelcomeOptions {
   readonly needsKey: boolean
   /** Where the admin key is kept. */
   readonly keyFile: string
+  /** A terminal reads this. What a journal or a container's log keeps is no place for a key. */
+  readonly toPerson: boolean
 }
 
 /** @param instance with the admin key, where it was created just now */
 export function welcome(
   { clickhouseUrl, otlpUrl, inboxUrl, adminKey }: Instance & { readonly adminKey: string | undefined },
-  { otlpGrpc, needsKey, keyFile }: WelcomeOptions,
+  { otlpGrpc, needsKey, keyFile, toPerson }: WelcomeOptions,
 ): string {
   const key = needsKey ? " -H 'Authorization: Bearer <key>'" : ''
   return `
@@ -28,7 +30,7 @@ ${paint.bold('Agnes Observability is running.')} Ctrl-C stops it.
   OTLP/gRPC   ${paint.cyan(`${new URL(otlpUrl).hostname}:${otlpGrpc}`)}
   ClickHouse  ${paint.cyan(new URL(clickhouseUrl).origin)}
   Inbox       ${paint.cyan(inboxUrl)}   log in with the admin key
-${adminKey === undefined ? '' : `\n  Admin key   ${paint.bold(adminKey)}\n              shown this once; kept in ${keyFile}\n`}
+${adminKey === undefined ? '' : keyLines(adminKey, keyFile, toPerson)}
 Send a first event${needsKey ? `, with a key of "${typed} keys create --scope ingest"` : ''}:
 
   curl ${otlpUrl}/v1/logs${key} -H 'Content-Type: application/json' -d '
@@ -81,4 +83,9 @@ async function describe({ status, sentence }: HealthPulse, client: ClickHouseCli
   })
   const empty = (await result.json()).length === 0
   return empty ? `${paint.cyan('●')} No events yet.` : `${paint[status]('●')} ${harmless(sentence)}`
+}
+
+function keyLines(adminKey: string, keyFile: string, toPerson: boolean): string {
+  if (!toPerson) return `\n  Admin key   in ${keyFile}\n`
+  return `\n  Admin key   ${paint.bold(adminKey)}\n              shown this once; kept in ${keyFile}\n`
 }

@@ -33,6 +33,20 @@ async function count(url: string): Promise<number> {
   }
 }
 
+test('days begin at midnight UTC on a machine of another time zone, for clients that say nothing of it too', async () => {
+  const { url } = await start(newDirectory(), 0, { TZ: 'America/New_York' })
+  const ask = async (sql: string): Promise<string> => {
+    const answer = await fetch(new URL('/', url), {
+      method: 'POST',
+      body: sql,
+      headers: { 'X-ClickHouse-User': 'grafana' },
+    })
+    return (await answer.text()).trim()
+  }
+  expect(await ask('SELECT timezone(), toDateTime(0)')).toBe('UTC\t1970-01-01 00:00:00')
+  expect(await ask("SELECT toUnixTimestamp(toDateTime64('2026-07-01 00:00:00', 3))")).toBe('1782864000')
+})
+
 test('kill -9 in the middle of an insert: it starts again in under 2 s with whole inserts only', async () => {
   const dataDir = newDirectory()
   const engine = await start(dataDir)

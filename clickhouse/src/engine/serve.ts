@@ -31,6 +31,8 @@ export async function serveEngine({ dataDir, host, port }: ServeOptions): Promis
   const lock = await lockDirectory(dataDir, 'database')
   // What lies there was cut off by a crash; only now that the directory is ours alone.
   for (const name of readdirSync(temporaryDirectory)) rmSync(path.join(temporaryDirectory, name))
+  // The library takes the machine's zone when it is loaded: partitions and days would move with it, and with its travels.
+  process.env.TZ = 'UTC'
   const { openSessions } = await loadChdb()
   const { createEngine } = await import('./execute.ts')
   const { listen } = await import('./server.ts')

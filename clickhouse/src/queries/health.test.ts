@@ -214,3 +214,42 @@ test('a hostile tenant is a value, not SQL', async () => {
   const pulse = await fetchHealth(engine.client, { now, tenant: "x' OR 1=1 -- \\" })
   expect(fieldOf(pulse, 'active_users_today').value).toBe('0')
 })
+
+describe('a pulse reads the day it judges and little more, of 200,000 events of 20 days', () => {
+  const days = 20
+  const rows = 200_000
+  const histories = [
+    ['ticking', 'where a scheduler ticks', 'green', 'number % 200 = 0'],
+    ['never', 'where none ever ticked', 'yellow', 'false'],
+    ['silent', 'where one fell silent ten days ago', 'red', `number % 200 = 0 AND number > ${rows / 2}`],
+  ] as const
+
+  beforeAll(async () => {
+    for (const [tenant, , , isTick] of histories) {
+      await engine.client.command({
+        query: `INSERT INTO agnes.otel_logs (Timestamp, ReceivedAt, TenantId, Seq, EventName, LogAttributes, UserId, Action, Result, ClientKind)
+SELECT at, at, {tenant:String}, number, 'agnes.audit', map(), 'anna', 'query.local', 'success', if(${isTick}, 'scheduler', 'cli')
+FROM (SELECT number, {now:DateTime64(9, 'UTC')} - toIntervalMillisecond(number * ${(days * 86_400_000) / rows}) AS at FROM numbers(${rows}))`,
+        query_params: { tenant, now: now.toISOString().replace('T', ' ').replace('Z', '') },
+        clickhouse_settings: { max_partitions_per_insert_block: '0' },
+      })
+    }
+  })
+
+  /** Rows that all queries of the engine have read since it started. */
+  async function rowsRead(): Promise<number> {
+    const answer = await engine.client.query({
+      query: "SELECT value FROM system.events WHERE event = 'SelectedRows'",
+      format: 'JSONEachRow',
+    })
+    const [row] = await answer.json<{ value: string }>()
+    return Number(row?.value)
+  }
+
+  test.each(histories)('%s: %s', async (tenant, _what, color) => {
+    const before = await rowsRead()
+    expect(fieldOf(await pulseOf(tenant), 'scheduler').color).toBe(color)
+    // A day, and of what lies before it the first rows of a few parts.
+    expect((await rowsRead()) - before).toBeLessThan(rows / 2)
+  })
+})

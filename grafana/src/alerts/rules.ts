@@ -181,8 +181,10 @@ HAVING count() >= 3`,
       severity: 'warning',
       summary: 'The oldest record in the spool of {gateway} has waited {value} s',
       firstStep: 'Open Pipeline: does ClickHouse take inserts slowly, or is more coming in than usual, and from whom?',
-      // The least of five minutes: a single slow insert is none.
-      sql: `SELECT toString(ServiceName) AS gateway, min(${figure('oldest_seconds')}) AS value FROM otel_logs WHERE ${beats} GROUP BY ServiceName`,
+      // The least of five minutes: a single slow insert is none. Each gateway for itself: one that is well does not hide another.
+      sql: `SELECT gateway, max(least_waited) AS value
+FROM (SELECT toString(ServiceName) AS gateway, min(${figure('oldest_seconds')}) AS least_waited FROM otel_logs WHERE ${beats} GROUP BY ServiceName, ResourceAttributes['service.instance.id'])
+GROUP BY gateway`,
       fromSeconds: 5 * minute,
       condition: { op: 'gt', threshold: 30, recovery: 10 },
       forSeconds: 5 * minute,
@@ -210,7 +212,7 @@ HAVING count() >= 3`,
       severity: 'critical',
       summary: 'The disk {disk} of ClickHouse is {value} full (1 is all of it)',
       firstStep:
-        'Let retention drop old days (AGNES_RETENTION_DAYS) or give the disk more room; a full disk stops inserts, and the spools fill up.',
+        'Give the disk more room, or drop the oldest days (nothing does that by itself); a full disk stops inserts, and the spools fill up.',
       sql: `SELECT name AS disk, 1 - free_space / total_space AS value FROM system.disks WHERE total_space > 0`,
       fromSeconds: 5 * minute,
       condition: { op: 'gt', threshold: 0.9, recovery: 0.85 },

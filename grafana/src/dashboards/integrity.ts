@@ -2,11 +2,8 @@
 import { dashboard } from '../model/dashboard.ts'
 import { field, toDashboard, toInbox } from '../model/links.ts'
 import { column, hidden, higherIsWorse, ranking, resultColumn, stat, table, timeseries } from '../model/panels.ts'
-import { inRange, inRangeOf, interval, rows, series } from '../model/query.ts'
+import { figure, inRange, inRangeOf, interval, ofGateways, rows, series } from '../model/query.ts'
 import { asValue } from '../model/variables.ts'
-
-const beats = `${inRange} AND EventName = 'agnes.system' AND Action = 'system.heartbeat'`
-const figure = (name: string): string => `toFloat64OrZero(extract(Message, '\\\\b${name}=([\\\\d.]+)'))`
 
 /**
  * What an event lacks that its catalogue entry requires, as far as the columns made of these attributes show it. The view
@@ -36,15 +33,17 @@ export const integrity = dashboard({
         stat({
           title: 'How many received records are not accounted for?',
           description:
-            'Of the latest heartbeat: received, less stored, known already and waiting on disk. A few are under way between two readings; a number that stays is a loss: run agnes verify, and tell us.',
+            'Of the latest heartbeat of each gateway: received, less stored, known already and waiting on disk. A few are under way between two readings; a number that stays is a loss: keep the spool as it is, and tell us.',
           width: 6,
           unit: 'short',
           noValue: 'no heartbeat',
-          query: rows(`
-SELECT greatest(0, argMax(${figure('received')} - ${figure('stored')} - ${figure('duplicate')} - ${figure('backlog_records')}, Timestamp)) AS records
-FROM otel_logs
-WHERE ${beats}
-HAVING count() > 0`),
+          query: rows(
+            ofGateways(
+              'sum',
+              `greatest(0, ${figure('received')} - ${figure('stored')} - ${figure('duplicate')} - ${figure('backlog_records')})`,
+              'records',
+            ),
+          ),
           thresholds: higherIsWorse(10_000, 100_000),
         }),
         stat({

@@ -2,11 +2,7 @@
 import { dashboard } from '../model/dashboard.ts'
 import { field, toDashboard, toInbox } from '../model/links.ts'
 import { column, hidden, higherIsWorse, ranking, resultColumn, stat, table, timeseries } from '../model/panels.ts'
-import { inRange, interval, rows, series } from '../model/query.ts'
-
-const beats = `${inRange} AND EventName = 'agnes.system' AND Action = 'system.heartbeat'`
-/** A figure of a heartbeat. Columns of the message only: reading the attributes of every row costs ten times as much. */
-const figure = (name: string): string => `toFloat64OrZero(extract(Message, '${name}=([\\\\d.]+)'))`
+import { beats, eachGateway, figure, inRange, interval, ofGateways, rows, series } from '../model/query.ts'
 
 /**
  * How much a counter grew within each interval. A gateway that starts anew counts from zero: then all it has counted is
@@ -19,7 +15,7 @@ FROM (
   SELECT Timestamp, ${names.map((name) => `${figure(name)} AS ${name}, lagInFrame(${figure(name)}) OVER gateway AS ${name}_before`).join(', ')}, row_number() OVER gateway AS place
   FROM otel_logs
   WHERE ${beats}
-  WINDOW gateway AS (PARTITION BY ServiceName, ResourceAttributes['service.instance.id'] ORDER BY Timestamp ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
+  WINDOW gateway AS (PARTITION BY ${eachGateway} ORDER BY Timestamp ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
 )
 GROUP BY time
 ORDER BY time`
@@ -36,7 +32,7 @@ export const pipeline = dashboard({
         stat({
           title: 'When was a gateway last heard of?',
           description:
-            'Seconds from the latest heartbeat of an ingest gateway to the end of the time range; it sends one every 30 s. Over 2 minutes: the gateway or the way to ClickHouse is down, see docs/operations.',
+            'Seconds from the latest heartbeat of an ingest gateway to the end of the time range; it sends one every 30 s. Over 2 minutes: the gateway or the way to ClickHouse is down, see the runbook of the alert "Ingest stopped".',
           width: 6,
           unit: 's',
           noValue: 'never',
@@ -48,25 +44,21 @@ export const pipeline = dashboard({
         stat({
           title: 'How long has the oldest record waited?',
           description:
-            'Age of the oldest record in the spool, of the latest heartbeat (agnes.pipeline.oldest_seconds). Over 30 s the writer cannot keep up or ClickHouse does not answer; nothing is lost while the disk has room.',
+            'Age of the oldest record in a spool, by the latest heartbeats; of several gateways the worst (agnes.pipeline.oldest_seconds). Over 30 s the writer cannot keep up or ClickHouse does not answer; nothing is lost while the disk has room.',
           width: 6,
           unit: 's',
           noValue: 'no heartbeat',
-          query: rows(
-            `SELECT argMax(${figure('oldest_seconds')}, Timestamp) AS oldest FROM otel_logs WHERE ${beats} HAVING count() > 0`,
-          ),
+          query: rows(ofGateways('max', figure('oldest_seconds'), 'oldest')),
           thresholds: higherIsWorse(30, 300),
         }),
         stat({
           title: 'How many records were rejected in the last hour?',
           description:
-            'Records a gateway refused as they were no valid records (agnes.pipeline.rejected_last_hour). Not zero: the log of the gateway and of the sender say which.',
+            'Records the gateways refused as they were no valid records (agnes.pipeline.rejected_last_hour). Not zero: the log of the gateway and of the sender say which.',
           width: 6,
           unit: 'short',
           noValue: 'no heartbeat',
-          query: rows(
-            `SELECT argMax(${figure('rejected_last_hour')}, Timestamp) AS rejected FROM otel_logs WHERE ${beats} HAVING count() > 0`,
-          ),
+          query: rows(ofGateways('sum', figure('rejected_last_hour'), 'rejected')),
           thresholds: higherIsWorse(1, 1_000),
         }),
         stat({
@@ -231,7 +223,7 @@ LIMIT 100`),
         ranking({
           title: 'How full are the disks?',
           description:
-            'Share of each disk of ClickHouse that is used, now (system.disks). Over 90 % is red: let retention drop old days, or give it more room; a full disk stops inserts.',
+            'Share of each disk of ClickHouse that is used, now (system.disks). Over 90 % is red: give it more room, or drop the oldest days (runbook "Disk is nearly full"); a full disk stops inserts.',
           width: 4,
           unit: 'percentunit',
           decimals: 0,

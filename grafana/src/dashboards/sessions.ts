@@ -47,7 +47,7 @@ export const sessions = dashboard({
         stat({
           title: 'How many sessions came in?',
           description:
-            'Transcripts that arrived or grew in the time range (view sessions), and how many people they are of. None: nobody pushes them, see docs/claude-code.',
+            'Transcripts that arrived or grew in the time range (view sessions), and how many people they are of. None: nobody pushes them, see docs/sessions.md.',
           width: 8,
           unit: 'short',
           query: rows(

@@ -63,7 +63,7 @@ export const usage = dashboard({
           unit: 'short',
           decimals: 0,
           query: series(`
-SELECT toDateTime(day) AS time, length(today) AS "on the day",
+SELECT toDateTime(day * 86400) AS time, length(today) AS "on the day",
   length(arrayDistinct(arrayFlatten(groupArray(today) OVER (ORDER BY day RANGE BETWEEN 6 PRECEDING AND CURRENT ROW)))) AS "in 7 days"
 FROM (SELECT toUInt32(toUnixTimestamp(toStartOfDay(Timestamp))) / 86400 AS day_number, toUInt16(day_number) AS day, groupUniqArray(toString(UserId)) AS today FROM otel_logs WHERE ${where} GROUP BY day_number)
 ORDER BY time`),

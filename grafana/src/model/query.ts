@@ -39,6 +39,31 @@ export const byEnvironment =
 /** A text box: anything may stand in it, so its value travels encoded. */
 export const byActionPrefix = "startsWith(Action, decodeURLComponent('${action:percentencode}'))"
 
+/** Heartbeats of gateways. */
+export const beats = `${inRange} AND EventName = 'agnes.system' AND Action = 'system.heartbeat'`
+/** Tells gateways of one name apart: each counts for itself, from its start on. */
+export const eachGateway = "ServiceName, ResourceAttributes['service.instance.id']"
+/** A figure of a heartbeat. Columns of the message only: reading the attributes of every row costs ten times as much. */
+export const figure = (name: string): string => `toFloat64OrZero(extract(Message, '\\\\b${name}=([\\\\d.]+)'))`
+
+/**
+ * The latest heartbeat of each gateway that is there at the end of the range, put together: one that was restarted or taken
+ * away does not count by what it said last.
+ * @param of the figures @param combine max for the worst of them, sum for all
+ */
+export function ofGateways(combine: 'max' | 'sum', of: string, name: string): string {
+  return `
+SELECT ${combine}(latest) AS ${name}
+FROM (
+  SELECT argMax(${of}, Timestamp) AS latest, max(Timestamp) AS heard, max(heard) OVER () AS newest
+  FROM otel_logs
+  WHERE ${beats}
+  GROUP BY ${eachGateway}
+)
+WHERE heard >= newest - INTERVAL 2 MINUTE
+HAVING count() > 0`
+}
+
 /** The start of each row's interval: what graphs are grouped by. */
 export const interval = '$__timeInterval(Timestamp)'
 /** Behind ORDER BY time: intervals in which nothing happened are zero, not left out. For one series only. */

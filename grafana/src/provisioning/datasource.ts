@@ -5,8 +5,11 @@ import { pluginType } from '../model/query.ts'
 /** Alert rules name it; dashboards leave it to their variable. */
 export const datasourceUid = 'agnes-clickhouse'
 
-/** @throws UserError (exit code 2) when the URL is not one of ClickHouse's HTTP interface */
-export function datasource(url: string) {
+/**
+ * @param passwordFile where Grafana reads the password of the URL's user; else it is the URL's
+ * @throws UserError (exit code 2) when the URL is not one of ClickHouse's HTTP interface
+ */
+export function datasource(url: string, passwordFile?: string) {
   const { hostname, port, protocol, pathname, username, password } = parsed(url)
   const secure = protocol === 'https:'
   return {
@@ -42,10 +45,14 @@ export function datasource(url: string) {
             messageColumn: 'Body',
           },
         },
-        ...(password === '' ? {} : { secureJsonData: { password: escaped(decodeURIComponent(password)) } }),
+        ...secretsOf(passwordFile === undefined ? escaped(decodeURIComponent(password)) : `$__file{${passwordFile}}`),
       },
     ],
   }
+}
+
+function secretsOf(password: string): { secureJsonData?: { password: string } } {
+  return password === '' ? {} : { secureJsonData: { password } }
 }
 
 function parsed(text: string): URL {

@@ -18,6 +18,8 @@ export interface ProvisionedFile {
 
 export interface ProvisionOptions extends AlertOptions, Receivers {
   readonly datasourceUrl: string
+  /** Where Grafana itself reads the password for it; else it stands in the URL, and in the file. */
+  readonly datasourcePasswordFile?: string
   /** Where Grafana finds the dashboards. */
   readonly dashboardsPath: string
   /** What links to one event, session or report begin with. */
@@ -34,6 +36,18 @@ const defaults: ProvisionOptions = {
   telegram: true,
   webhook: true,
   policies: true,
+}
+
+/** For the Grafana of `deploy/compose.yaml`, by the names of its services, mounts and secrets. Alerts are told by the bot. */
+const ofCompose: ProvisionOptions = {
+  datasourceUrl: 'http://agnes_grafana@clickhouse:8123/agnes',
+  datasourcePasswordFile: '/run/secrets/grafana_clickhouse_password',
+  dashboardsPath: '/etc/grafana/agnes-dashboards',
+}
+
+/** What `deploy/compose.yaml` mounts as Grafana's directory `provisioning`. */
+export function composeFiles(): ProvisionedFile[] {
+  return yamlFiles(ofCompose).map((file) => ({ ...file, secret: false }))
 }
 
 /** The files of this room as they stand in the repository. */
@@ -72,7 +86,7 @@ function withInbox(dashboard: Dashboard, url: string): Dashboard {
 
 function yamlFiles(options: ProvisionOptions): ProvisionedFile[] {
   const { datasourceUrl, dashboardsPath, runbooksUrl, telegram = false, webhook = false } = options
-  const source = datasource(datasourceUrl)
+  const source = datasource(datasourceUrl, options.datasourcePasswordFile)
   const hasReceiver = telegram || webhook
   const rules = ruleGroups({
     rules: alertRules(options),
