@@ -153,7 +153,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await lock.release()
     throw error
   })
-  const recent = createRecentRequests<{ records: number; rejected: number; notes: readonly string[] }>()
+  const recent = createRecentRequests()
   const answered = Promise.resolve({ records: 0, rejected: 0, notes: [] })
   for (const hash of spool.recoveredHashes) void recent.remember(hash, answered)
   const eventIds = createEventIds({ key: recognitionKey })

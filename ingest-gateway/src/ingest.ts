@@ -5,7 +5,7 @@ import { giveBack } from './buffer-pool.ts'
 import type { EventIds, RequestIds } from './event-ids.ts'
 import { decode, type Rows, type TranscodeLimits, type WireFormat } from './otlp/decode.ts'
 import { type DecodeThreads, worthAThreadBytes } from './otlp/decode-threads.ts'
-import type { RecentRequests } from './recent-requests.ts'
+import type { GivenAnswer, RecentRequests } from './recent-requests.ts'
 import type { RequestHash } from './request-hash.ts'
 import type { Spool } from './spool/spool.ts'
 import { createTenantCounter, type TenantCounter } from './tenant-counter.ts'
@@ -36,7 +36,7 @@ export interface Ingest {
 
 export interface IngestOptions {
   readonly spool: Spool
-  readonly recent: RecentRequests<Taken>
+  readonly recent: RecentRequests
   readonly hashOf: RequestHash
   readonly eventIds: EventIds
   readonly redaction: StartRedaction
@@ -47,10 +47,6 @@ export interface IngestOptions {
   readonly threads?: DecodeThreads | undefined
   /** Wall clock, nanoseconds since 1970. */
   readonly nowNs: () => bigint
-}
-
-interface Taken extends Ingested {
-  readonly records: number
 }
 
 interface Undecoded {
@@ -87,7 +83,11 @@ export function createIngest(options: IngestOptions): Ingest {
     return recent.remember(requestHash, take({ body, format, tenant, receivedAtNs: nowNs() }, requestHash, onRecords))
   }
 
-  function take(request: Undecoded, requestHash: Uint8Array, onRecords: (records: number) => void): Promise<Taken> {
+  function take(
+    request: Undecoded,
+    requestHash: Uint8Array,
+    onRecords: (records: number) => void,
+  ): Promise<GivenAnswer> {
     const ids = eventIds.begin(request.tenant)
     const taken = decodeAndStore(request, requestHash, ids, onRecords)
     // In the same turn of the loop: whoever repeats an id of it waits.
@@ -100,7 +100,7 @@ export function createIngest(options: IngestOptions): Ingest {
     requestHash: Uint8Array,
     ids: RequestIds,
     onRecords: (records: number) => void,
-  ): Promise<Taken> {
+  ): Promise<GivenAnswer> {
     const elsewhere = threads !== undefined && request.body.length >= worthAThreadBytes
     let rows: Rows
     try {

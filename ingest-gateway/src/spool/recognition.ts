@@ -29,10 +29,10 @@ const journalBytes = 16 * 1024 * 1024
 /** What is kept in memory for segments that wait; more, and the oldest are forgotten. */
 const maxWaitingBytes = 16 * 1024 * 1024
 
+/** Of one segment. In one piece each: an array of them took a hundred bytes and more for sixteen. */
 interface Waiting {
-  readonly hashes: Uint8Array[]
-  readonly ids: Uint8Array[]
-  bytes: number
+  readonly hashes: ByteList
+  readonly ids: ByteList
 }
 
 /** Milliseconds. */
@@ -72,17 +72,16 @@ export async function openRecognition(
   function note(segment: string, requestHash: Uint8Array, ids: Uint8Array): void {
     let entry = waiting.get(segment)
     if (entry === undefined) {
-      entry = { hashes: [], ids: [], bytes: 0 }
+      entry = { hashes: createByteList(), ids: createByteList() }
       waiting.set(segment, entry)
     }
     entry.hashes.push(requestHash)
-    if (ids.length > 0) entry.ids.push(ids)
-    entry.bytes += hashBytes + ids.length
+    entry.ids.push(ids)
     waitingBytes += hashBytes + ids.length
-    for (const [name, { bytes }] of waiting) {
+    for (const [name, oldest] of waiting) {
       if (waitingBytes <= maxWaitingBytes || name === segment) break
       waiting.delete(name)
-      waitingBytes -= bytes
+      waitingBytes -= bytesOf(oldest)
     }
   }
 
@@ -90,7 +89,7 @@ export async function openRecognition(
     const entry = waiting.get(segment)
     if (entry === undefined) return Promise.resolve()
     waiting.delete(segment)
-    waitingBytes -= entry.bytes
+    waitingBytes -= bytesOf(entry)
     keeping = keeping
       .then(() => append(encodeBlock(entry, stamp())))
       .then(
@@ -190,13 +189,36 @@ async function contentOf(fs: SpoolFs, file: string): Promise<Buffer> {
 function encodeBlock({ hashes, ids }: Waiting, stampMs: number): Uint8Array {
   const header = Buffer.alloc(blockHeaderBytes)
   header.writeUInt32LE(magic, 0)
-  header.writeUInt32LE(hashes.length, 8)
-  header.writeUInt32LE(
-    ids.reduce((total, part) => total + part.length, 0),
-    12,
-  )
+  header.writeUInt32LE(hashes.bytes().length / hashBytes, 8)
+  header.writeUInt32LE(ids.bytes().length, 12)
   header.writeDoubleLE(stampMs, 16)
-  const block = Buffer.concat([header, ...hashes, ...ids])
+  const block = Buffer.concat([header, hashes.bytes(), ids.bytes()])
   block.writeUInt32LE(crc32(block.subarray(8)), 4)
   return block
+}
+
+function bytesOf({ hashes, ids }: Waiting): number {
+  return hashes.bytes().length + ids.bytes().length
+}
+
+interface ByteList {
+  push(bytes: Uint8Array): void
+  bytes(): Uint8Array
+}
+
+function createByteList(): ByteList {
+  let memory = new Uint8Array(0)
+  let length = 0
+  return {
+    push(bytes) {
+      if (length + bytes.length > memory.length) {
+        const larger = new Uint8Array(Math.max(256, 2 * memory.length, length + bytes.length))
+        larger.set(memory)
+        memory = larger
+      }
+      memory.set(bytes, length)
+      length += bytes.length
+    },
+    bytes: () => memory.subarray(0, length),
+  }
 }
