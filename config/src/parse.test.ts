@@ -95,6 +95,12 @@ test('the files of TLS are found from the working directory', () => {
 
 test.each([
   [{ AGNES_OTPL_PORT: '1' }, 'AGNES_OTPL_PORT is not a variable we know', 'did you mean AGNES_OTLP_PORT?'],
+  [
+    { AGNES_TRUSTED_PROXIES: 'loopback, 10.1.0.0/33' },
+    'separated by commas: "10.1.0.0/33" is none',
+    'AGNES_TRUSTED_PROXIES',
+  ],
+  [{ AGNES_TRUSTED_PROXIES: 'everybody' }, '"everybody" is none', 'AGNES_TRUSTED_PROXIES'],
   [{ AGNES_OTLP_PORT: 'http' }, 'AGNES_OTLP_PORT (from environment): must be a port number', 'AGNES_OTLP_PORT'],
   [{ AGNES_OTLP_PORT: '70000' }, 'AGNES_OTLP_PORT (from environment)', 'port'],
   [{ CLICKHOUSE_URL: 'localhost:8123' }, 'CLICKHOUSE_URL (from environment): must look like', 'CLICKHOUSE_URL'],

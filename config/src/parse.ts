@@ -76,6 +76,7 @@ export function parseConfig(env: NodeJS.ProcessEnv, dotEnv: NodeJS.Dict<string>,
       read('AGNES_TLS_CLIENT_CA_FILE') as string | undefined,
     ),
     httpPort: read('AGNES_HTTP_PORT') as number,
+    trustedProxies: read('AGNES_TRUSTED_PROXIES') as readonly string[],
     publicUrl: read('AGNES_PUBLIC_URL') as string | undefined,
     telegram: {
       token: read('TELEGRAM_BOT_TOKEN') as string | undefined,

@@ -3,6 +3,7 @@
  * Configuration is parsed once, at the door of a process, and passed down as plain arguments;
  * `docs/configuration.md` is generated from this table.
  */
+import { isIP } from 'node:net'
 import { z } from 'zod'
 import { type ConfiguredKey, parseKeys, showKeys } from './keys.ts'
 import { type LogLevel, logLevels } from './log.ts'
@@ -49,6 +50,26 @@ const webAddress = z
     error: 'must have neither a password nor "?" or "#"',
   })
   .transform((text) => text.replace(/\/+$/, ''))
+
+/** A word that stands for ranges, an address, or a range in CIDR notation (RFC 4632, RFC 4291). */
+function isProxy(text: string): boolean {
+  if (['loopback', 'linklocal', 'uniquelocal'].includes(text)) return true
+  const [address = '', bits, ...more] = text.split('/')
+  const width = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1
+  if (more.length > 0 || width < 0) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= width)
+}
+
+const proxies = z.string().transform((text, context) => {
+  const list = text.split(',').map((one) => one.trim())
+  const wrong = list.find((one) => !isProxy(one))
+  if (wrong === undefined) return list
+  context.addIssue({
+    code: 'custom',
+    message: `must be addresses, ranges like 10.1.0.0/16, loopback, uniquelocal or linklocal, separated by commas: "${wrong.slice(0, 60)}" is none`,
+  })
+  return z.NEVER
+})
 
 export interface Variable {
   readonly schema: z.ZodType
@@ -136,6 +157,12 @@ export const variables = {
     schema: port,
     default: '8080',
     description: 'Port of the inbox: admin pages and their API; 0 picks a free port.',
+  },
+  AGNES_TRUSTED_PROXIES: {
+    schema: proxies,
+    default: 'loopback',
+    description:
+      'Proxies in front of the inbox that are believed who asks and that it was by https (X-Forwarded-For, X-Forwarded-Proto), separated by commas: addresses, ranges like 10.1.0.0/16, loopback, uniquelocal (private addresses, as containers see their host), linklocal. They must replace what their clients send in these headers.',
   },
   AGNES_PUBLIC_URL: {
     schema: webAddress,
@@ -330,6 +357,8 @@ export interface Config {
   readonly decodeThreads: number | undefined
   readonly tls: TlsFiles | undefined
   readonly httpPort: number
+  /** Addresses, ranges and words that stand for ranges. */
+  readonly trustedProxies: readonly string[]
   /** Of the inbox, without a slash at the end. */
   readonly publicUrl: string | undefined
   readonly telegram: TelegramConfig

@@ -41,14 +41,15 @@ const securityHeaders: Readonly<Record<string, string>> = {
 /** A form of ours is small; a feedback report has a route of its own. */
 const formBytes = 64 * 1024
 
-export function buildApp(inbox: Inbox, assets: Assets): FastifyInstance {
+/** @param trustedProxies AGNES_TRUSTED_PROXIES */
+export function buildApp(inbox: Inbox, assets: Assets, trustedProxies: readonly string[]): FastifyInstance {
   const app = fastify({
     logger: false,
     bodyLimit: formBytes,
     requestTimeout: 30_000,
     forceCloseConnections: 'idle',
-    // A proxy with TLS on this host says who asks, and that it was by https; nobody else is believed.
-    trustProxy: 'loopback',
+    // A proxy with TLS in front says who asks, and that it was by https; nobody else is believed.
+    trustProxy: [...trustedProxies],
     routerOptions: { maxParamLength: 2_000 },
   })
   app.decorateRequest('visitor', undefined)

@@ -41,7 +41,14 @@ export interface InboxOptions {
     Partial<
       Pick<
         Config,
-        'keys' | 'redaction' | 'redactionRules' | 'redactionKeyFile' | 'issueRepository' | 'publicUrl' | 'telegram'
+        | 'keys'
+        | 'redaction'
+        | 'redactionRules'
+        | 'redactionKeyFile'
+        | 'issueRepository'
+        | 'trustedProxies'
+        | 'publicUrl'
+        | 'telegram'
       >
     >
   /** Where ClickHouse answers: the server's URL or the embedded engine's. */
@@ -230,7 +237,7 @@ export async function startInbox(options: InboxOptions): Promise<RunningInbox> {
     explain: (error) => explainClickHouse(error),
   }
 
-  const app = buildApp(inbox, assets)
+  const app = buildApp(inbox, assets, config.trustedProxies ?? ['loopback'])
   registerLogin(app, inbox)
   registerService(app, inbox, { isOnLoopback: isLoopback(host) })
   registerOpenApi(app)

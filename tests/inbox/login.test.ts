@@ -131,6 +131,18 @@ describe('whatever the browser', () => {
     expect(await again.text()).toContain('this form was sent already')
   })
 
+  test('only a proxy that is believed says that somebody came by https', async () => {
+    const areSecure = async () => {
+      const answer = await inbox.get('/login', undefined, { 'x-forwarded-proto': 'https' })
+      return answer.headers.getSetCookie().map((cookie) => cookie.includes('; Secure'))
+    }
+    expect(await areSecure()).toEqual([true])
+    await inbox.restart({ trustedProxies: ['10.9.0.0/16', 'uniquelocal'] })
+    expect(await areSecure()).toEqual([false])
+    await inbox.restart({ trustedProxies: ['10.9.0.0/16', '127.0.0.1'] })
+    expect(await areSecure()).toEqual([true])
+  })
+
   test.each([['https://evil.example/'], ['//evil.example/'], ['/\\evil.example'], ['javascript:alert(1)'], ['/login']])(
     'after the login nobody is sent to %s',
     async (next) => {
