@@ -24,7 +24,7 @@ import { type HealthReport, listen } from './http/server.ts'
 import { createIngest } from './ingest.ts'
 import { createMetrics } from './metrics.ts'
 import { createDecodeThreads } from './otlp/decode-threads.ts'
-import { type Pulse, startPulse } from './pulse.ts'
+import { ageInSeconds, type Pulse, startPulse } from './pulse.ts'
 import { createRecentRequests } from './recent-requests.ts'
 import { createRequestHash } from './request-hash.ts'
 import { openSessions } from './sessions/sessions.ts'
@@ -194,7 +194,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const { failure, warning, oldestReceivedAtNs, byTenant: _, ...backlog } = spool.stats()
     const { received, duplicate, rejected } = ingest.counters
     const { storedRecords, failure: writerFailure } = writer.stats()
-    const oldestSeconds = oldestReceivedAtNs === undefined ? 0 : Number(nowNs() - oldestReceivedAtNs) / 1e9
     return {
       ready: failure === undefined,
       details: {
@@ -206,7 +205,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         rejected: rejected.total,
         stored: storedRecords,
         ...backlog,
-        oldestSeconds: Math.max(0, Math.round(oldestSeconds * 10) / 10),
+        oldestSeconds: ageInSeconds(oldestReceivedAtNs, nowNs()),
         redactionRules: rules.size,
         ...(rules.size === 0 ? {} : { redactionRuleSet: Buffer.from(rules.hash).toString('hex') }),
         notStored: { ...listener.notStored },

@@ -58,7 +58,7 @@ export function startPulse(options: PulseOptions): Pulse {
       stored: storedRecords,
       backlogBytes,
       backlogRecords,
-      oldestSeconds: oldestReceivedAtNs === undefined ? 0 : Math.max(0, Number(nowNs() - oldestReceivedAtNs) / 1e9),
+      oldestSeconds: ageInSeconds(oldestReceivedAtNs, nowNs()),
       redactionRules: options.redactionRules,
       ...(lagP99Ms === undefined ? {} : { lagP99Ms }),
     })
@@ -99,4 +99,9 @@ function p99(lags: readonly SegmentLag[]): number | undefined {
     if (left <= 0) return Math.round(lagMs)
   }
   return undefined
+}
+
+/** Since `at`, to a tenth: people read it. Both are nanoseconds since 1970, and the wall clock may have stepped back. */
+export function ageInSeconds(at: bigint | undefined, nowNs: bigint): number {
+  return at === undefined ? 0 : Math.max(0, Math.round(Number(nowNs - at) / 1e8) / 10)
 }

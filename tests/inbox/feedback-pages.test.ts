@@ -68,7 +68,9 @@ function hostileSession(): unknown[] {
   })
   return [
     say(0, `${hostile} please build it`),
-    ...Array.from({ length: 130 }, (_, i) => say(i + 1, `turn ${i + 1} ${'long '.repeat(i === 0 ? 500 : 1)}`)),
+    ...Array.from({ length: 130 }, (_, i) =>
+      say(i + 1, `turn ${i + 1} ${i === 1 ? '"of"\ntwo lines' : 'long '.repeat(i === 0 ? 500 : 1)}`),
+    ),
     call(140, 'toolu_a', { command: `make ${hostile}` }),
     answer(141, 'toolu_a', `Exit code 2\n${hostile}\n${'output '.repeat(400)}`, true),
     call(142, 'toolu_b', { command: 'make' }),
@@ -128,9 +130,12 @@ describe.skipIf(noChromium)('in a browser', () => {
         ],
       },
     })
+    for (const reporter of ['eve', 'fay']) await report({ reporter, message: `a question of ${reporter}` })
     const { page, problems } = await visit('/admin/feedback')
     const groups = page.locator('.cause')
-    expect(await groups.count()).toBe(2)
+    // Questions that nothing failed for stand together.
+    expect(await groups.count()).toBe(3)
+    expect(await groups.filter({ hasText: 'a question of' }).locator('tbody tr').count()).toBe(2)
     const group = groups.filter({ hasText: 'no table' })
     expect(await group.locator('.cause-facts').textContent()).toMatch(
       /3 reports of 3 people,\s+3 open · first .* · last .*UTC/,
@@ -243,6 +248,8 @@ describe.skipIf(noChromium)('in a browser', () => {
     await row.locator('.what a').click()
     await page.waitForURL(new RegExp(`/admin/sessions/ann/${file}$`))
     expect(await page.locator('.turn').count()).toBe(100)
+    expect(await page.locator('#turn-2').textContent()).toMatch(/"of"\s+two lines/)
+    expect(await page.locator('#turn-2').getByText('Show all').count()).toBe(0)
     await page.locator('#turn-1').getByText('Show all 2,507 bytes').click()
     expect((await page.locator('.whole-turn').textContent())?.trim()).toBe(`turn 1 ${'long '.repeat(500)}`.trim())
     await page.getByRole('link', { name: 'Back to the session' }).click()

@@ -21,7 +21,7 @@ export interface CausesView {
 export function causesPage({ causes, nextCursor, said, silent }: CausesView): Html {
   return html`<h1>Feedback</h1>
 ${filterForm(said)}
-${causes.length === 0 ? empty(said) : causes.map((cause) => causeSection(cause, said, silent?.get(cause.causeKey)))}
+${causes.length === 0 ? empty(said) : causeSections(causes, said, silent)}
 ${pager(said, nextCursor)}`
 }
 
@@ -41,10 +41,28 @@ ${reports.length === 0 ? empty(said) : reportTable(reports)}
 ${pager(said, nextCursor)}`
 }
 
+/** Reports of no cause stand in one table where no cause is between them. */
+function causeSections(causes: readonly FeedbackCause[], said: Said, silent: CausesView['silent']): Html[] {
+  const sections: Html[] = []
+  let loose: FeedbackReport[] = []
+  const close = (): void => {
+    if (loose.length > 0) sections.push(html`<section class="cause">${reportTable(loose)}</section>`)
+    loose = []
+  }
+  for (const cause of causes) {
+    if (cause.causeKey === '') loose.push(...cause.latest)
+    else {
+      close()
+      sections.push(causeSection(cause, said, silent?.get(cause.causeKey)))
+    }
+  }
+  close()
+  return sections
+}
+
 function causeSection(cause: FeedbackCause, said: Said, silent: Silent | undefined): Html {
   const { causeKey, reports, open, reporters, firstSeen, lastSeen, latest } = cause
   const all = `${path}${queryOf(saying(said, { cause: causeKey, cursor: undefined }))}`
-  if (causeKey === '') return html`<section class="cause">${reportTable(latest)}</section>`
   return html`<section class="cause">
 <h2 class="cause-title"><a href="${all}">${causeTitle(cause)}</a></h2>
 <p class="cause-facts"><b>${number(reports)}</b> ${reports === 1 ? 'report' : 'reports'} of ${number(reporters)} ${reporters === 1 ? 'person' : 'people'},

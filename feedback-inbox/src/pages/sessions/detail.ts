@@ -41,7 +41,7 @@ ${replay(
     target: turn.target,
     isError: turn.isError,
     text: turn.text,
-    ...(turn.textBytes > Buffer.byteLength(turn.text) && {
+    ...(isCut(turn) && {
       whole: { href: turnPath(session, turn.index), bytes: turn.textBytes },
     }),
     isSidechain: turn.isSidechain,
@@ -91,4 +91,9 @@ const mostOfTurn = 1_000_000
 function pathWith(session: Replay['session'], params: Readonly<Record<string, string>>): string {
   const path = sessionPath(session)
   return `${path}${path.includes('?') ? '&' : '?'}${new URLSearchParams(params)}`
+}
+
+/** There is more of the text than came along. Its bytes were counted as the transcript's JSON has them. */
+function isCut({ text, textBytes }: Replay['turns'][number]): boolean {
+  return textBytes > Buffer.byteLength(JSON.stringify(text)) - 2
 }

@@ -29,7 +29,7 @@ function grid(found: readonly FindingWeek[], said: ReadonlyMap<string, string>):
     (type) =>
       html`<tr><th scope="row">${shown(type.replaceAll('_', ' '), { atMost: 40 })}</th>${weeks.map((week) => cellOf(cells.get(`${type} ${week}`), most, said))}</tr>`,
   )}</tbody></table></div>
-<p class="faint small">Findings a week, by when they happened. A darker cell has more; it leads to the sessions it was found in.</p>`
+<p class="faint small">Findings a week, by when they happened. The stronger the colour the more; a cell leads to the sessions they were found in.</p>`
 }
 
 function cellOf(cell: FindingWeek | undefined, most: number, said: ReadonlyMap<string, string>): Html {
