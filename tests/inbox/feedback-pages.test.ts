@@ -130,7 +130,8 @@ describe.skipIf(noChromium)('in a browser', () => {
         ],
       },
     })
-    for (const reporter of ['eve', 'fay']) await report({ reporter, message: `a question of ${reporter}` })
+    for (const reporter of ['eve', 'fay'])
+      await report({ reporter, message: `a question of ${reporter}`, session: undefined })
     const { page, problems } = await visit('/admin/feedback')
     const groups = page.locator('.cause')
     // Questions that nothing failed for stand together.
