@@ -171,11 +171,15 @@ function sendAs(tenant: keyof typeof keys, url: string, agent: Agent, body: Buff
 
 async function upload(url: string): Promise<void> {
   for (let i = 0; i < sessions; i++) {
-    const answer = await fetch(`${url}/v1/sessions/user-${i % 7}/session-${i}.jsonl`, {
-      method: 'POST',
-      headers: { Authorization: `Bearer ${keys.loud}`, 'Content-Type': 'application/x-ndjson' },
-      body: new Uint8Array(session(i)),
-    })
+    const uploaded = () =>
+      fetch(`${url}/v1/sessions/user-${i % 7}/session-${i}.jsonl`, {
+        method: 'POST',
+        headers: { Authorization: `Bearer ${keys.loud}`, 'Content-Type': 'application/x-ndjson' },
+        body: new Uint8Array(session(i)),
+      })
+    let answer = await uploaded()
+    // What it sent too much before is still held against it.
+    for (; answer.status === 429; answer = await uploaded()) await pause(1_000)
     if (!answer.ok) throw new Error(`a session was answered ${answer.status}: ${await answer.text()}`)
   }
 }
