@@ -9,8 +9,9 @@ export default defineConfig({
     include: ['*/src/**/*.test.ts', 'tests/**/*.test.ts'],
     exclude: ['**/dist/**', '**/node_modules/**', 'tests/faults/long/**'],
     pool: 'forks',
-    // Vitest would leave one core of two alone, and most tests wait: for a disk, an engine, a process that starts.
-    maxWorkers: Math.max(2, availableParallelism()),
+    // Vitest would leave one core of two alone, and most tests wait: for a disk, an engine, a process that starts. With one
+    // more than there are cores two of them passed the suite in 477 s instead of 577.
+    maxWorkers: availableParallelism() + 1,
     testTimeout: 120_000,
     hookTimeout: 180_000,
   },
