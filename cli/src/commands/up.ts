@@ -176,15 +176,15 @@ async function startServices(
   const adminKey = await createAdminKey(config, clickhouseUrl, lifecycle)
   stop.throwIfAborted()
 
-  // After the key: beyond loopback its events need it.
-  await service('processors', 'processors', () => ({ ...found, AGNES_OTLP_PORT: `${gateway.port}` }))
-  stop.throwIfAborted()
-
-  const inbox = await service('inbox', 'inbox', (before) => ({
-    ...found,
-    AGNES_OTLP_PORT: `${gateway.port}`,
-    ...(before === undefined ? {} : { AGNES_HTTP_PORT: `${before.port}` }),
-  }))
+  // After the key: beyond loopback their events need it. Both at once: neither needs the other.
+  const withGateway = { ...found, AGNES_OTLP_PORT: `${gateway.port}` }
+  const [, inbox] = await Promise.all([
+    service('processors', 'processors', () => withGateway),
+    service('inbox', 'inbox', (before) => ({
+      ...withGateway,
+      ...(before === undefined ? {} : { AGNES_HTTP_PORT: `${before.port}` }),
+    })),
+  ])
   return {
     adminKey,
     clickhouseUrl,
