@@ -11,7 +11,7 @@ import { type Figure, quantile, report } from './report.ts'
 const rows = Number(process.env.BENCH_ROWS ?? 5_000_000)
 const days = Number(process.env.BENCH_DAYS ?? 30)
 const insertRows = 250_000
-const rounds = Number(process.env.BENCH_ROUNDS ?? 10)
+const rounds = Number(process.env.BENCH_ROUNDS ?? 5)
 const dayMs = 86_400_000
 
 export async function benchDashboards(): Promise<void> {
@@ -87,7 +87,15 @@ async function estimated(client: ClickHouseClient, query: string): Promise<numbe
 }
 
 async function fill(client: ClickHouseClient): Promise<void> {
-  for (let from = 0; from < rows; from += insertRows) await insert(client, from)
+  let next = 0
+  const worker = async (): Promise<void> => {
+    while (next < rows) {
+      const from = next
+      next += insertRows
+      await insert(client, from)
+    }
+  }
+  await Promise.all([worker(), worker()])
 }
 
 /** All kinds of events that dashboards ask for, in shares of a busy instance. */

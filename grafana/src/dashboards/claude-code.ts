@@ -8,6 +8,8 @@ import { asValue, user } from '../model/variables.ts'
 /** Its events are told by their action, whatever release sent them and whether it named them in full. */
 const of = (...events: readonly string[]): string =>
   `${inRange} AND Action IN (${events.map((event) => `'claude_code.${event}'`).join(', ')}) AND ${byUser}`
+/** Their sources stand among the attributes, which are read for the latest of them alone. */
+const refusals = `${of('tool_decision')} AND Result = 'denied'`
 const any = `${inRange} AND startsWith(Action, 'claude_code.') AND ${byUser}`
 
 export const claudeCode = dashboard({
@@ -130,16 +132,15 @@ LIMIT 100`),
         ranking({
           title: 'Who or what refuses tools?',
           description:
-            'The latest 1000 rejected tool calls by who decided: config and hook are rules (permission denied), user_reject and user_abort are people. Many by config: allow the tool, or tell people why not.',
+            'The latest 300 rejected tool calls by who decided: config and hook are rules (permission denied), user_reject and user_abort are people. Many by config: allow the tool, or tell people why not.',
           width: 10,
           unit: 'short',
           noValue: 'nothing was refused',
           query: rows(`
-SELECT concat(tool, ': ', source) AS refusal, count() AS times
-FROM (
-  SELECT Resource AS tool, LogAttributes['source'] AS source FROM otel_logs
-  WHERE ${of('tool_decision')} AND Result = 'denied'
-  ORDER BY Timestamp DESC LIMIT 1000
+SELECT concat(Resource, ': ', LogAttributes['source']) AS refusal, count() AS times
+FROM otel_logs
+WHERE ${refusals} AND Timestamp >= (
+  SELECT min(at) FROM (SELECT Timestamp AS at FROM otel_logs WHERE ${refusals} ORDER BY at DESC LIMIT 300)
 )
 GROUP BY refusal
 ORDER BY times DESC
